@@ -1,0 +1,1 @@
+"""Types and functions that rooms share; it needs numpy and msgspec only."""

@@ -1,0 +1,143 @@
+"""Encodings: how each tensor is written as integers. Made once from a calibration and a scheme; every exporter reads them.
+
+The structure is neutral: tensor -> scale, zero point, bits, axis. It names no runtime's nodes, so the same numbers go
+into a QDQ graph, a flatbuffer, or whatever the next runtime wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edgeml_targets.contract.errors import EdgemlError
+
+Floats = npt.NDArray[np.floating]
+Integers = npt.NDArray[np.integer]
+
+
+class Encoding(msgspec.Struct, frozen=True, kw_only=True):
+    """How one tensor is written as integers: real = scale * (integer - zero point).
+
+    Args:
+        scale: One step, in the tensor's own unit, above 0; one entry, or one a channel along `axis`.
+        zero_point: The integer that means 0; as many entries as `scale`.
+        bits: Width of the integers, 2 to 16.
+        signed: Whether they run from -2**(bits-1), else from 0.
+        axis: The channel axis of a per-channel encoding, `None` for one scale a tensor.
+        narrow: Leave out the lowest integer, so that the range is symmetric (LiteRT's weights: -127 to 127).
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, equation 1.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    bits: int = 8
+    signed: bool = True
+    axis: int | None = None
+    narrow: bool = False
+
+    @property
+    def lowest(self) -> int:
+        """The lowest integer that may be stored."""
+        return (-(1 << (self.bits - 1)) if self.signed else 0) + int(self.narrow)
+
+    @property
+    def highest(self) -> int:
+        """The highest integer that may be stored."""
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def dtype(self) -> np.dtype[np.integer]:
+        """The numpy type that stores them: the narrowest of 8 or 16 bits."""
+        return np.dtype(f"{'' if self.signed else 'u'}int{8 if self.bits <= 8 else 16}")
+
+    def quantize(self, values: Floats) -> Integers:
+        """Return `values`, of any shape, as integers of the same shape, rounded half to even and saturated."""
+        scale, zero_point = self._along_axis(values.ndim)
+        steps = np.rint(np.asarray(values, np.float64) / scale) + zero_point
+        return np.clip(steps, self.lowest, self.highest).astype(self.dtype)
+
+    def dequantize(self, integers: Integers) -> npt.NDArray[np.float32]:
+        """Return what the integers mean, float32, of the same shape."""
+        scale, zero_point = self._along_axis(integers.ndim)
+        return ((integers.astype(np.float64) - zero_point) * scale).astype(np.float32)
+
+    def _along_axis(self, rank: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        shape = [1] * rank
+        if self.axis is not None:
+            shape[self.axis] = -1
+        elif len(self.scale) == 1:
+            shape = []
+        return np.reshape(np.asarray(self.scale, np.float64), shape), np.reshape(np.asarray(self.zero_point), shape)
+
+
+class Encodings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of every tensor that is not left in float32.
+
+    Args:
+        tensors: Weights and activations by name, with their static encoding.
+        dynamic: Activations whose scale is found anew at each inference.
+        float16: Weights that are stored in half precision and computed in float32.
+
+    A weight with an encoding whose operator's input has none (neither static nor dynamic) is *weight-only*: stored as
+    integers, computed in float.
+    """
+
+    tensors: Mapping[str, Encoding] = {}
+    dynamic: frozenset[str] = frozenset()
+    float16: frozenset[str] = frozenset()
+
+    def to_json(self) -> bytes:
+        """Return the encodings as JSON, readable by `from_json` and by people."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+    @classmethod
+    def from_json(cls, content: bytes, *, where: str) -> Encodings:
+        """Read what `to_json` wrote; `where` names the file in the error.
+
+        Raises:
+            EdgemlError: The content is no encodings.
+        """
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except msgspec.MsgspecError as error:
+            raise EdgemlError(
+                f"no encodings: {error}", where=where, mend="make it again with edgeml compress"
+            ) from error
+
+
+def symmetric(limit: npt.ArrayLike, *, bits: int = 8, axis: int | None = None) -> Encoding:
+    """Return the symmetric encoding that just holds values of magnitude `limit` (a scalar, or one a channel of `axis`).
+
+    A limit of 0 (a channel that is all zero) gets the smallest scale that is safe to divide by.
+
+    Raises:
+        ValueError: A limit is negative or not finite.
+    """
+    limits = np.atleast_1d(np.asarray(limit, np.float64))
+    if not (np.isfinite(limits).all() and (limits >= 0).all()):
+        raise ValueError("a limit is negative or not finite")
+    scale = np.maximum(limits / ((1 << (bits - 1)) - 1), np.finfo(np.float32).tiny)
+    scale = scale.astype(np.float32).astype(np.float64)  # what a runtime will compute with
+    return Encoding(
+        scale=tuple(scale.tolist()), zero_point=(0,) * len(scale), bits=bits, signed=True, axis=axis, narrow=True
+    )
+
+
+def affine(low: float, high: float, *, bits: int = 8, signed: bool) -> Encoding:
+    """Return the asymmetric per-tensor encoding of the range `low` to `high`, widened to hold 0 exactly.
+
+    Raises:
+        ValueError: The range is empty or not finite.
+    """
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise ValueError(f"no range: {low} to {high}")
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    steps = (1 << bits) - 1
+    scale = float(np.float32(max((high - low) / steps, float(np.finfo(np.float32).tiny))))
+    lowest = -(1 << (bits - 1)) if signed else 0
+    zero_point = int(np.clip(np.rint(lowest - low / scale), lowest, lowest + steps))
+    return Encoding(scale=(scale,), zero_point=(zero_point,), bits=bits, signed=signed)

@@ -1,0 +1,85 @@
+"""The command line. A file a command; the folder is the list. A command parses, calls one function of the API, prints.
+
+Each file has `app`, a `typer.Typer`: with one command of the file's name, or with a callback and subcommands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from typing import Final, NoReturn
+
+import typer
+
+from edgeml_targets.contract.errors import EdgemlError
+
+INTERRUPTED: Final = 130
+UsageError: Final = typer.BadParameter.__mro__[
+    1
+]  # typer carries its own click since 0.26; only its subclasses have public names
+NOT_COMMANDS: Final = {"terminal", "options"}
+ORDER: Final = (
+    "init doctor data import train compress eval bench bundle flash agent serve fleet retrain lifecycle demo".split()
+)
+
+
+def build() -> typer.Typer:
+    """Return the whole command line, commands in the order of a day's work."""
+    app = typer.Typer(
+        name="edgeml",
+        help=__doc_for_people__,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_main_options)
+    found = {m.name.removesuffix("_"): m.name for m in pkgutil.iter_modules(__path__) if m.name not in NOT_COMMANDS}
+    for name in sorted(found, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
+        app.add_typer(importlib.import_module(f"{__name__}.{found[name]}").app, name=name)
+    return app
+
+
+__doc_for_people__: Final = """Make a model small and fast for each device, prove it by measuring, deploy it, watch it, retrain it.
+
+Example: edgeml compress model.onnx --calibration samples.npy --target x86_64-litert --out out
+"""
+
+
+def main() -> NoReturn:
+    """Run the command line: 0 done, 1 a gate failed or a budget is not met, 2 bad usage or input, 130 interrupted."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        sys.exit(build()(standalone_mode=False, args=[a for a in sys.argv[1:] if a != "--debug"]) or 0)
+    except EdgemlError as error:
+        if debug:
+            raise
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        if debug:
+            raise
+        typer.echo(error.ctx.get_usage() if error.ctx else "", err=True, nl=bool(error.ctx))
+        _say(error.format_message())
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `edgeml ... | head`: whoever read us has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _main_options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    del debug  # `main` reads it, wherever it stands on the line
+
+
+def _say(message: str) -> None:
+    from edgeml.cli.terminal import say_error
+
+    say_error(" ".join(message.split()))
