@@ -205,8 +205,8 @@ def decode_release(signed: SignedRelease, *, where: str) -> Release:
         ) from error
 
 
-_UP: Final = msgspec.msgpack.Decoder(Up)
-_DOWN: Final = msgspec.msgpack.Decoder(Down)
+_UP: Final[msgspec.msgpack.Decoder[Up]] = msgspec.msgpack.Decoder(Up)
+_DOWN: Final[msgspec.msgpack.Decoder[Down]] = msgspec.msgpack.Decoder(Down)
 _T = TypeVar("_T")
 
 

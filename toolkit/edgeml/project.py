@@ -171,7 +171,7 @@ class Project(Described):
     data: DataSection
     training: Training = Training()
     compression: Compression = Compression()
-    budgets: dict[str, Budget] = {}
+    budgets: dict[str, Budget] = Field(default_factory=dict)
     fleet: Fleet = Fleet()
 
     @property

@@ -45,8 +45,8 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
             sample = self._coloured(sample)
             if self.size is not None:
                 sample = resize(sample, self.size)
-        ready = np.asarray(sample, np.float32) * np.float32(self.scale)
-        ready = (ready - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        ready: Floats = np.asarray(sample, np.float32) * np.float32(self.scale)
+        ready = np.asarray((ready - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32), np.float32)
         if self.kind == "image" and self.layout == "chw":
             ready = np.ascontiguousarray(np.moveaxis(ready, -1, 0))
         return ready
@@ -66,10 +66,10 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
             if channels.shape[-1] == 1:
                 return channels
             luma = channels @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-            return np.rint(luma)[..., None].astype(image.dtype)
+            return np.asarray(np.rint(luma)[..., None], image.dtype)
         if channels.shape[-1] == 1:
             channels = np.repeat(channels, 3, axis=-1)
-        return channels[..., ::-1] if self.colour == "bgr" else channels
+        return np.asarray(channels[..., ::-1] if self.colour == "bgr" else channels)
 
 
 def resize(image: npt.NDArray[np.generic], size: tuple[int, int]) -> Floats:
@@ -88,4 +88,4 @@ def _weights(source: int, target: int) -> Floats:
     centres = (np.arange(target) + 0.5) * ratio - 0.5
     distance = np.abs(centres[:, None] - np.arange(source)[None, :]) / max(ratio, 1.0)
     weights = np.maximum(0.0, 1.0 - distance)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)

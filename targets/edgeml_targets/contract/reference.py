@@ -42,7 +42,7 @@ class KnownInputs(msgspec.Struct, frozen=True):
     def distance(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return the Mahalanobis distance of each row of `features` (samples, features), 0 or more."""
         off = np.asarray(features, np.float64) - np.asarray(self.centre)
-        return np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", off, np.asarray(self.precision), off), 0.0))
+        return np.asarray(np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", off, np.asarray(self.precision), off), 0.0)))
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +139,7 @@ def probabilities(outputs: npt.NDArray[np.floating]) -> Floats:
     if scores.min(initial=0.0) >= 0 and np.allclose(scores.sum(1), 1, atol=1e-2):
         return scores.astype(np.float32)
     risen = np.exp(scores - scores.max(1, keepdims=True))
-    return (risen / risen.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(risen / risen.sum(1, keepdims=True), np.float32)
 
 
 def _confidences(top: npt.NDArray[np.floating]) -> Histogram:

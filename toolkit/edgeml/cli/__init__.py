@@ -16,9 +16,7 @@ import typer
 from edgeml_targets.contract.errors import EdgemlError
 
 INTERRUPTED: Final = 130
-UsageError: Final = typer.BadParameter.__mro__[
-    1
-]  # typer carries its own click since 0.26; only its subclasses have public names
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer carries its own click since 0.26
 NOT_COMMANDS: Final = {"terminal", "options"}
 ORDER: Final = (
     "init doctor data import train compress eval bench bundle flash agent serve fleet retrain lifecycle demo".split()
@@ -62,8 +60,9 @@ def main() -> NoReturn:
     except UsageError as error:
         if debug:
             raise
-        typer.echo(error.ctx.get_usage() if error.ctx else "", err=True, nl=bool(error.ctx))
-        _say(error.format_message())
+        context = getattr(error, "ctx", None)
+        typer.echo(context.get_usage() if context else "", err=True, nl=bool(context))
+        _say(getattr(error, "format_message", error.__str__)())
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         _say("interrupted")
