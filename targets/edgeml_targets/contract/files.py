@@ -34,10 +34,11 @@ def fsync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """Yield a file to write; when the block ends well it takes the place of `path`, whole and durable.
 
-    When the block raises, `path` is as it was and nothing is left beside it. Missing folders are made.
+    When the block raises, `path` is as it was and nothing is left beside it. Missing folders are made. The file has the
+    permissions `mode` before anybody can see it under its name: 0o600 for a secret.
 
     Raises:
         EdgemlError: The disk is full or the folder cannot be written to.
@@ -52,7 +53,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         with _told(path):
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             temporary.replace(path)
             fsync_folder(path.parent)
     except BaseException:
@@ -60,13 +61,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `content`, whole and durable: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
         EdgemlError: The disk is full or the folder cannot be written to.
     """
-    with replacing(path) as file:
+    with replacing(path, mode=mode) as file:
         file.write(content)
 
 
