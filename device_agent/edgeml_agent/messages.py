@@ -16,6 +16,7 @@ import msgspec
 
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.histogram import Histogram
+from edgeml_targets.contract.latencies import Latencies
 
 MOST_MESSAGE_BYTES: Final = 64 << 10
 MOST_RELEASE_BYTES: Final = 1 << 20
@@ -36,7 +37,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
         answers: How many inputs were answered; `unknown` of them lay farther out than the threshold, `errors` were refused.
         classes: How often each class was answered.
         features: A histogram a feature, in the bins of the bundle's reference; so are `distance` and `confidence`.
-        latency_us: A growing histogram of the time of one inference, at most 64 bins.
+        latency_us: How long each inference took; `latency_us.quantile(0.99)` is in microseconds.
         memory_bytes: The agent's resident memory at the end of the window, or `None` where it cannot be read.
         temperature_c: The hottest thermal sensor, or `None`.
         waiting: Messages that were still waiting to be stored when the window closed.
@@ -56,7 +57,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
     features: dict[str, Histogram]
     distance: Histogram
     confidence: Histogram
-    latency_us: Histogram
+    latency_us: Latencies
     memory_bytes: Count | None = None
     temperature_c: float | None = None
     waiting: Count = 0
