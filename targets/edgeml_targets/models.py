@@ -1,0 +1,191 @@
+"""Read ONNX files that come from outside, and turn a model into the file that a target's runtime loads.
+
+A file is hostile until `read_model` has returned: missing, empty, no ONNX at all, cut off, damaged, or without its
+external data. Each is an `EdgemlError` that names the file. Host only: it needs onnx and onnx-ir.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.tensors import Tensor
+from edgeml_targets.exporters import find_exporter
+from edgeml_targets.target import Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_HEAD_BYTES: Final = 512
+_FETCH_AGAIN: Final = "export it or fetch it again"
+
+
+def read_model(path: Path) -> ir.Model:
+    """Read and check an ONNX file; weights in external data stay on the disk until they are asked for.
+
+    Args:
+        path: An ONNX file; its external data, where it has any, lies beside it.
+
+    Raises:
+        EdgemlError: It is missing, empty, no ONNX file, cut off, breaks ONNX's rules, or its external data is not whole.
+
+    Example:
+        >>> read_model(Path("mobilenet.onnx"))
+        Traceback (most recent call last):
+        edgeml_targets.contract.errors.EdgemlError: mobilenet.onnx: no such file; check the path
+    """
+    import onnx
+    import onnx_ir as ir
+
+    head = _head(path)
+    try:
+        onnx.checker.check_model(str(path))  # before onnx-ir, which mends what it can and would log each fault
+        model = ir.load(path)
+        _check_weights(model, path)
+    except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
+        raise EdgemlError(_why_not(path, head, error), where=str(path), mend=_FETCH_AGAIN) from error
+    if not model.graph.outputs:
+        raise EdgemlError("the model has no outputs", where=str(path), mend=_FETCH_AGAIN)
+    return model
+
+
+def model_tensors(model: ir.Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return a model's inputs and outputs; an initializer that is also listed as an input is none.
+
+    A shape has -1 where any size is taken, and is empty where not even the rank is known.
+
+    Raises:
+        EdgemlError: An input or output is no tensor, or its element type is not given.
+    """
+    weights = model.graph.initializers
+    inputs = tuple(_tensor(value, model) for value in model.graph.inputs if value.name not in weights)
+    return inputs, tuple(_tensor(value, model) for value in model.graph.outputs)
+
+
+def float_artifact(model: Path, target: Target, folder: Path) -> Path:
+    """Return the file that a target's runtime loads for a model as it is, without compression.
+
+    Args:
+        model: An ONNX file, or an artifact of ours in the target's own format, which is returned as it is.
+        target: Where it is to run.
+        folder: Where a file is written when the runtime does not read ONNX: `<model>.float32<suffix>`.
+
+    Raises:
+        EdgemlError: There is no such file, it is in another runtime's format, or the target lacks one of its operators.
+    """
+    _head(model)
+    if model.suffix == target.suffix:
+        return model
+    if model.suffix != ".onnx":
+        what = f"a {model.suffix or 'nameless'} file, and {target.name} runs {target.suffix}"
+        raise EdgemlError(what, where=str(model), mend="give the ONNX file, or a target of the artifact's own runtime")
+    exporter = find_exporter(target.suffix)
+    artifact = folder / f"{model.stem}.float32{target.suffix}"
+    exporter.export(read_model(model), Encodings(), artifact)
+    return artifact
+
+
+def raise_opset(model: ir.Model, least: int) -> ir.Model:
+    """Return `model` with ONNX's own operators at version `least` or later; it is itself returned when it is there already.
+
+    Raises:
+        EdgemlError: ONNX's converter cannot bring one of the operators there.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    version = model.opset_imports.get("", 0)
+    if version >= least:
+        return model
+    try:
+        converted = onnx.version_converter.convert_version(ir.to_proto(model), least)
+    except (RuntimeError, ValueError) as error:
+        name = model.graph.name or "the model"
+        what = f"its operators cannot be raised from opset {version} to {least}: {_first_line(error)}"
+        raise EdgemlError(what, where=name, mend=f"export it again with opset {least} or later") from error
+    return ir.from_proto(converted)
+
+
+def _head(path: Path) -> bytes:
+    """Return a file's first bytes; raise when there is no file or it is empty."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise EdgemlError("no such file", where=str(path), mend="check the path") from error
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise EdgemlError(what, where=str(path), mend="give a file that you may read") from error
+    if not head:
+        raise EdgemlError("the file is empty", where=str(path), mend=_FETCH_AGAIN)
+    return head
+
+
+def _why_not(path: Path, head: bytes, error: Exception) -> str:
+    """Say why a file was refused: what it is instead of ONNX, what it lacks, or which rule it breaks."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except DecodeError:
+        return _what_it_is(head)
+    for weight in proto.graph.initializer:
+        location = next((entry.value for entry in weight.external_data if entry.key == "location"), None)
+        if location is not None and not (path.parent / location).is_file():
+            return f"its external data {location} is missing (weight {weight.name})"
+    return f"breaks the rules of ONNX: {_first_line(error)}"
+
+
+def _what_it_is(head: bytes) -> str:
+    """Say what a file that is no ONNX seems to be instead, from its first bytes."""
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the ONNX file itself (git lfs pull fetches it)"
+    if head.lstrip().startswith(b"<"):
+        return "a web page, not an ONNX file"
+    if all(byte >= 32 or byte in b"\t\n\r" for byte in head):
+        return "a text file, not an ONNX file"
+    return "not an ONNX file, or cut off"
+
+
+def _check_weights(model: ir.Model, path: Path) -> None:
+    """Raise unless every weight's bytes are there; external ones are looked at, not read."""
+    import onnx_ir as ir
+
+    for weight in _weights(model):
+        if isinstance(weight, ir.ExternalTensor):
+            needed = (weight.offset or 0) + (weight.length if weight.length is not None else weight.nbytes)
+            file = Path(weight.path)
+            size = file.stat().st_size if file.is_file() else 0
+            if size < needed:
+                what = f"its external data {weight.location} has {size} of {needed} bytes (weight {weight.name})"
+                raise EdgemlError(what, where=str(path), mend="keep both files together, or export the model again")
+        elif weight.dtype != ir.DataType.STRING:
+            weight.numpy()  # a view, not a copy; ValueError when the bytes are not as many as the shape asks
+
+
+def _weights(model: ir.Model) -> Iterable[ir.TensorProtocol]:
+    graphs: Sequence[ir.Graph] = [model.graph, *model.graph.subgraphs()]
+    for graph in graphs:
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield value.const_value
+
+
+def _tensor(value: ir.Value, model: ir.Model) -> Tensor:
+    import onnx_ir as ir
+
+    if not isinstance(value.type, ir.TensorType) or value.dtype is None or value.name is None:
+        where = model.graph.name or "the model"
+        what = f"{value.name or 'an input'} is no tensor of a known element type"
+        raise EdgemlError(what, where=where, mend="export the model with typed tensors")
+    dims: Iterable[Any] = value.shape if value.shape is not None else ()
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in dims)
+    return Tensor(value.name, "str" if value.dtype == ir.DataType.STRING else str(value.dtype.numpy()), shape)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
