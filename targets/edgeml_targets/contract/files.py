@@ -43,16 +43,16 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     Raises:
         EdgemlError: The disk is full or the folder cannot be written to.
     """
-    with _told(path):
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
-        with _told(path), os.fdopen(descriptor, "wb") as file:
+        with told(path), os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with _told(path):
+        with told(path):
             temporary.chmod(mode)
             temporary.replace(path)
             fsync_folder(path.parent)
@@ -72,8 +72,12 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Translate the operating system's refusal into an error that names the file and the way out."""
+def told(path: Path) -> Iterator[None]:
+    """Translate the operating system's refusal to write `path` into an error that names it and the way out.
+
+    Raises:
+        EdgemlError: The block raised an OSError.
+    """
     try:
         yield
     except OSError as error:

@@ -45,10 +45,28 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
             sample = self._coloured(sample)
             if self.size is not None:
                 sample = resize(sample, self.size)
-        ready: Floats = np.asarray(sample, np.float32) * np.float32(self.scale)
-        ready = np.asarray((ready - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32), np.float32)
+        return self._normalised(sample)
+
+    def stack(self, samples: npt.NDArray[np.generic]) -> Floats:
+        """Return a stack of raw samples (samples, ...) as float32: to the bit what one call a sample gives.
+
+        Images that have their size and colours already, as a dataset's have, are taken all at once.
+
+        Raises:
+            ValueError: See `__call__`.
+        """
+        if self.kind == "array" or np.issubdtype(samples.dtype, np.floating):
+            return self._normalised(samples) if self.kind == "array" else np.asarray(samples, np.float32)
+        as_it_is = self.colour != "bgr" and samples.shape[3:] == ((1,) if self.colour == "grey" else (3,))
+        if as_it_is and self.size in (None, samples.shape[1:3]):
+            return self._normalised(samples)
+        return np.stack([self(sample) for sample in samples])
+
+    def _normalised(self, values: npt.NDArray[np.generic]) -> Floats:
+        scaled: Floats = np.asarray(values, np.float32) * np.float32(self.scale)
+        ready: Floats = np.divide(scaled - np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32))
         if self.kind == "image" and self.layout == "chw":
-            ready = np.ascontiguousarray(np.moveaxis(ready, -1, 0))
+            ready = np.ascontiguousarray(np.moveaxis(ready, -1, -3))
         return ready
 
     @property
@@ -77,6 +95,8 @@ def resize(image: npt.NDArray[np.generic], size: tuple[int, int]) -> Floats:
 
     Shrinking averages all source pixels that a target pixel covers (a triangle of that width), so that nothing aliases.
     """
+    if image.shape[:2] == size:
+        return np.asarray(image, np.float32)
     rows, columns = (_weights(image.shape[axis], size[axis]) for axis in (0, 1))
     tall = np.tensordot(rows, np.asarray(image, np.float32), axes=(1, 0))
     return np.ascontiguousarray(np.moveaxis(np.tensordot(columns, tall, axes=(1, 1)), 0, 1))
