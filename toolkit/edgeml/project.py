@@ -138,6 +138,8 @@ class Fleet(Described):
         silent_after_windows: Windows a device may miss before it is silent.
         canary_share: The share of devices that try a release first; one at least.
         canary_answers: Answers on the canary that the rollout waits for.
+        store: Address of the server's database (`postgresql+psycopg://...`); default: SQLite in `fleet/`.
+        broker: Address of an MQTT broker to use (`mqtts://user:password@host:8883`); default: the server starts its own.
     """
 
     window_s: Annotated[float, Field(gt=0)] = 60.0
@@ -150,6 +152,8 @@ class Fleet(Described):
     silent_after_windows: Annotated[int, Field(ge=1)] = 5
     canary_share: Share = 0.1
     canary_answers: Annotated[int, Field(ge=1)] = 200
+    store: str | None = None
+    broker: str | None = None
 
 
 class Project(Described):
