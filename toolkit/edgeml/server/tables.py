@@ -15,7 +15,8 @@ DEVICES: Final = sa.Table(
     sa.Column("group", sa.String(63), nullable=False),
     sa.Column("target", sa.String(63), nullable=False),
     sa.Column("enrolled_at", sa.Float, nullable=False),
-    sa.Column("last_seen", sa.Float),
+    sa.Column("last_seen", sa.Float, comment="when the server last heard of it; null: never"),
+    sa.Column("said_at", sa.Float, comment="the device's own time of the newest message, never later than last_seen"),
     sa.Column("release", sa.String(63), comment="the release it last said it runs"),
     sa.Column("desired", sa.String(63), comment="the release it should run"),
     sa.Column("state", sa.String(16), nullable=False, comment="healthy, degraded, silent, never_seen"),
@@ -30,25 +31,28 @@ WINDOWS: Final = sa.Table(
     METADATA,
     sa.Column("device", sa.String(63), primary_key=True),
     sa.Column("boot", sa.String(63), primary_key=True),
-    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True),
+    sa.Column("arrival", sa.BigInteger, nullable=False, comment="rises by the order of commits"),
     sa.Column("began_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float, nullable=False),
     sa.Column("received_at", sa.Float, nullable=False),
     sa.Column("release", sa.String(63), nullable=False),
     sa.Column("target", sa.String(63), nullable=False),
-    sa.Column("answers", sa.Integer, nullable=False),
-    sa.Column("unknown", sa.Integer, nullable=False),
-    sa.Column("errors", sa.Integer, nullable=False),
+    sa.Column("answers", sa.BigInteger, nullable=False),
+    sa.Column("unknown", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
     sa.Column("p50_us", sa.Float, comment="null where nothing was answered"),
     sa.Column("p99_us", sa.Float),
     sa.Column("confidence_p10", sa.Float),
     sa.Column("confidence_p50", sa.Float),
     sa.Column("memory_bytes", sa.BigInteger),
     sa.Column("temperature_c", sa.Float),
-    sa.Column("waiting", sa.Integer, nullable=False),
+    sa.Column("waiting", sa.BigInteger, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False, comment="the Window, MessagePack, to the byte"),
     sa.Index("windows_by_time", "ended_at"),
     sa.Index("windows_by_device", "device", "ended_at"),
+    sa.Index("windows_by_arrival", "arrival", unique=True),
+    sa.Index("windows_by_release", "release", "arrival"),
 )
 
 REPORTS: Final = sa.Table(
@@ -56,7 +60,7 @@ REPORTS: Final = sa.Table(
     METADATA,
     sa.Column("device", sa.String(63), primary_key=True),
     sa.Column("boot", sa.String(63), primary_key=True),
-    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("release", sa.String(63), nullable=False),
     sa.Column("event", sa.String(32), nullable=False),
@@ -71,14 +75,19 @@ JUDGEMENTS: Final = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("release", sa.String(63), nullable=False),
+    sa.Column("device", sa.String(63), comment="null: all devices that run the release, pooled"),
+    sa.Column("through", sa.BigInteger, nullable=False, comment="arrival of the last window judged"),
     sa.Column("windows", sa.Integer, nullable=False, comment="how many windows were judged together"),
-    sa.Column("answers", sa.Integer, nullable=False),
+    sa.Column("answers", sa.BigInteger, nullable=False),
     sa.Column("verdict", sa.String(16), nullable=False, comment="quiet, drifted, insufficient"),
     sa.Column("feature", sa.String(63), nullable=False, comment="the one with the largest effect"),
     sa.Column("effect", sa.Float, comment="its effect over its limit decides; null when insufficient"),
     sa.Column("limit", sa.Float),
     sa.Column("effects", sa.JSON, nullable=False, comment="feature -> [effect, limit]"),
+    sa.Column("unknown_share", sa.Float, nullable=False),
+    sa.Column("unknown_limit", sa.Float, nullable=False),
     sa.Index("judgements_by_time", "at"),
+    sa.Index("judgements_by_view", "release", "device", "through"),
 )
 
 ALARMS: Final = sa.Table(
@@ -121,6 +130,23 @@ RELEASES: Final = sa.Table(
     sa.Column("accuracies", sa.JSON, nullable=False, comment="target -> share of right answers on the test split"),
 )
 
+BUNDLES: Final = sa.Table(
+    "bundles",
+    METADATA,
+    sa.Column("release", sa.String(63), primary_key=True),
+    sa.Column("target", sa.String(63), primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False, comment="fleet/bundles/<sha256>"),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+)
+
+CREDENTIALS: Final = sa.Table(
+    "credentials",
+    METADATA,
+    sa.Column("device", sa.String(63), primary_key=True),
+    sa.Column("token_hash", sa.String(72), nullable=False, comment="bcrypt; the token itself is on the device only"),
+    sa.Column("changed_at", sa.Float, nullable=False),
+)
+
 ROLLOUTS: Final = sa.Table(
     "rollouts",
     METADATA,
@@ -133,6 +159,7 @@ ROLLOUTS: Final = sa.Table(
     sa.Column("canaries", sa.JSON, nullable=False, comment="device names"),
     sa.Column("gates", sa.JSON, nullable=False, comment="[{name, value, limit, status}] of the present stage"),
     sa.Column("reason", sa.String, nullable=False, default=""),
+    sa.Column("resumes", sa.String(16), comment="the stage that a paused one goes on with"),
 )
 
 ACCURACIES: Final = sa.Table(
@@ -144,4 +171,17 @@ ACCURACIES: Final = sa.Table(
     sa.Column("right", sa.Integer, nullable=False, comment="answers that agreed with a label"),
     sa.Column("labelled", sa.Integer, nullable=False),
     sa.Column("of", sa.String(32), nullable=False, comment="what was labelled: new labels, test"),
+)
+
+RETRAINS: Final = sa.Table(
+    "retrains",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float, comment="null while it runs"),
+    sa.Column("reason", sa.String, nullable=False, comment="the alarm that opened it"),
+    sa.Column("labels", sa.Integer, nullable=False, comment="new labels when it started"),
+    sa.Column("verdict", sa.String(16), comment="pass, fail, error, interrupted; null while it runs"),
+    sa.Column("release", sa.String(63), comment="the release that a challenger that passed became"),
+    sa.Column("detail", sa.String, nullable=False, default="", comment="the verdict's reason"),
 )
