@@ -200,7 +200,7 @@ def decode_release(signed: SignedRelease, *, where: str) -> Release:
     """
     try:
         return msgspec.json.decode(signed.payload, type=Release)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EdgemlError(
             f"no release: {error}", where=where, mend="sign it again with edgeml fleet release"
         ) from error
@@ -216,5 +216,5 @@ def _decode(payload: bytes, decoder: msgspec.msgpack.Decoder[_T], topic: str) ->
         raise EdgemlError(f"{len(payload)} bytes, at most {MOST_MESSAGE_BYTES}", where=topic, mend="shorten the window")
     try:
         return decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EdgemlError(f"malformed message: {error}", where=topic, mend="check the agent's version") from error

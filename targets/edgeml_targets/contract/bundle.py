@@ -178,7 +178,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
         whole = all(member_of(folder / m.name) == m for m in (manifest.artifact, manifest.golden))
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EdgemlError(f"no bundle here: {error}", where=str(folder), mend="flash the device again") from error
     if not whole:
         raise EdgemlError("the bundle's files were changed", where=str(folder), mend="flash the device again")

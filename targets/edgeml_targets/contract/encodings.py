@@ -103,7 +103,7 @@ class Encodings(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             return msgspec.json.decode(content, type=cls)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise EdgemlError(
                 f"no encodings: {error}", where=where, mend="make it again with edgeml compress"
             ) from error

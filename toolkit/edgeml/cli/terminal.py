@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
+    from edgeml.lifecycle import Status
+
 VERB_WIDTH: Final = 10
 WIDTH: Final = 100
 STYLES: Final = {"ok": "green", "warn": "yellow", "bad": "red", "run": "blue"}
 PLAIN: Final = {"ok": "[ok]", "warn": "[!]", "bad": "[x]", "run": "*"}
 DRAWN: Final = {"ok": "✓", "warn": "!", "bad": "✗", "run": "•"}
+OF_VERDICT: Final = {"pass": "ok", "fail": "bad", "insufficient": "warn", "waived": "warn", "pending": "run"}
 
 
 def say_error(message: str) -> None:
@@ -93,12 +96,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, left: int = 1
 
     found = Table(box=_rule(), show_edge=False, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
     for i, name in enumerate(header):
-        words = i < left or any(isinstance(row[i], tuple) for row in rows)
-        found.add_column(name, justify="left" if words else "right", no_wrap=True)
+        words = i < left or not name or any(isinstance(row[i], tuple) for row in rows)
+        found.add_column(name, justify="left" if words else "right", no_wrap=bool(name))
     for row in rows:
         found.add_row(*(_cell(c) for c in row))
     out = Console(highlight=False)
     (out if out.is_terminal else Console(highlight=False, width=WIDTH)).print(found)
+
+
+def phases_table(status: Status) -> None:
+    """Print the six phases with the number of their gates and their verdicts; why, where one does not pass."""
+    rows = []
+    for phase in status.phases:
+        why = next((g.reason for g in phase.gates if g.verdict == phase.verdict and phase.verdict != "pass"), "")
+        name = phase.phase.replace("_", " ")
+        rows.append([name, len(phase.gates), (phase.verdict.value, OF_VERDICT[phase.verdict]), why])
+    table(["phase", "gates", "verdict", ""], rows)
 
 
 def headline(sentence: str) -> None:
