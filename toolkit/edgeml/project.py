@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import pydantic
 from pydantic import Field
 
+from edgeml.project_errors import nearest_key, schema_error, syntax_error, value_error
+from edgeml.train.zoo import network_names
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.target import Described, Target, find_target
 
 FILE: Final = "edgeml.toml"
+STARTER: Final = Path(__file__).parent / "starter"
+MOST_BYTES: Final = 1 << 20
+LEAST_TRAIN: Final = 0.1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -44,7 +52,7 @@ class Success(Described):
 
 
 class Splits(Described):
-    """How samples are shared out, as shares of 1; what is left is the train split. All but train are stratified first."""
+    """How samples are shared out, as shares of 1; what is left is the train split. Each class is shared out alike."""
 
     calibration: Share = 0.1
     validation: Share = 0.1
@@ -52,16 +60,31 @@ class Splits(Described):
     golden: Share = 0.01
     live: Share = 0.0
 
+    @property
+    def train(self) -> float:
+        """What is left to be trained on."""
+        return 1 - (self.calibration + self.validation + self.test + self.golden + self.live)
+
+    @pydantic.model_validator(mode="after")
+    def _leave_some_to_train_on(self) -> Splits:
+        if self.train < LEAST_TRAIN:
+            raise ValueError(f"the shares leave {self.train:.2f} to train on, {LEAST_TRAIN} at least")
+        return self
+
 
 class DataSection(Described):
-    """Where samples come from.
+    """Where samples come from, and how one becomes an input.
 
     Args:
-        source: A folder of images (a class a folder), an NPZ (`inputs`, `labels`), a CSV, or `module:function`
-            that returns (inputs, labels, class names).
+        source: A folder of images (a class a folder), an NPZ (`inputs`, `labels`, perhaps `classes`), a CSV,
+            `module:function` that returns (inputs, labels, class names), or `mnist-5k`, which a package ships.
         label_column: The CSV's column with the class; default: its last.
-        size: Height and width that images are resized to.
+        size: Height and width in pixels that images are resized to.
         colour: Colour of images.
+        layout: Where the network wants an image's channels.
+        scale: What each value is multiplied with; default: 1/255 for images, 1 for the rest.
+        mean, std: Subtracted and divided by, in scaled units, one entry or one a channel or column; default: none
+            for images, the train split's own for the rest.
         splits: Shares of the splits.
         least_per_class: Samples a class needs, over all splits.
         seed: Draws the splits.
@@ -71,6 +94,10 @@ class DataSection(Described):
     label_column: str | None = None
     size: tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]] | None = None
     colour: Literal["rgb", "grey"] = "rgb"
+    layout: Literal["chw", "hwc"] = "chw"
+    scale: Annotated[float, Field(gt=0)] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     splits: Splits = Splits()
     least_per_class: Annotated[int, Field(ge=2)] = 20
     seed: int = 0
@@ -210,8 +237,87 @@ def load_project(folder: Path = Path()) -> Project:
         EdgemlError: There is none, or a key or value is wrong; the error has the line, the reason and the nearest right key.
     """
     file = folder / FILE
+    text = _read(file)
     try:
-        written = tomllib.loads(file.read_text())
-        return Project(root=folder.resolve(), **written)
-    except (OSError, tomllib.TOMLDecodeError, pydantic.ValidationError) as error:
-        raise EdgemlError(str(error), where=str(file), mend="edgeml init writes one that runs") from error
+        written = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise syntax_error(error, file) from error
+    if "root" in written:
+        raise value_error(["root"], "no such key", nearest_key(["root"], Project), text=text, file=file)
+    try:
+        project = Project.model_validate({**written, "root": folder.resolve()})
+    except pydantic.ValidationError as error:
+        raise schema_error(error, Project, text=text, file=file) from error
+    for path, error in _wrong_names(project):
+        raise value_error(path, error.what, error.mend, text=text, file=file) from error
+    return project
+
+
+def init_project(folder: Path, name: str, *, starter: str = "image") -> Path:
+    """Write a commented `edgeml.toml` that runs as it is, and return its path.
+
+    Args:
+        folder: Where; made when it is missing.
+        name: The project's name: lower case letters, digits and hyphens, at most 63.
+        starter: What to start from, a file of `edgeml/starter`: `image`, or `demo`, which keeps samples to play the world.
+
+    Raises:
+        EdgemlError: There is a project already, the name or the starter is none, or the folder cannot be written to.
+    """
+    file, starters = folder / FILE, starter_names()
+    if starter not in starters:
+        raise EdgemlError("no such starter", where=starter, mend=f"choose one of {', '.join(starters)}")
+    try:
+        pydantic.TypeAdapter(Name).validate_python(name)
+    except pydantic.ValidationError as error:
+        mend = "take lower case letters, digits and hyphens, at most 63"
+        raise EdgemlError("no name for a project", where=name, mend=mend) from error
+    if file.exists():
+        raise EdgemlError("there is a project already", where=str(file), mend="choose another folder")
+    write_atomic(file, (STARTER / f"{starter}.toml").read_text().replace("@NAME@", name).encode())
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        write_atomic(ignore, b".edgeml/\nfleet/\n")
+    return file
+
+
+def starter_names() -> list[str]:
+    """Return the names of what a project can start from, sorted."""
+    return sorted(path.stem for path in STARTER.glob("*.toml"))
+
+
+def _read(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        mend = "go to a project's folder, or make one with edgeml init"
+        raise EdgemlError("no such file", where=str(file), mend=mend) from error
+    except OSError as error:
+        raise EdgemlError(f"cannot be read: {error.strerror}", where=str(file), mend="check the path") from error
+    if len(content) > MOST_BYTES:
+        raise EdgemlError(f"{len(content)} bytes, at most {MOST_BYTES}", where=str(file), mend="shorten it")
+    try:
+        return content.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise EdgemlError("not a text in UTF-8", where=str(file), mend="save it as UTF-8") from error
+
+
+def _wrong_names(project: Project) -> Iterator[tuple[list[str | int], EdgemlError]]:
+    """Yield what is well formed but names nothing: targets, budgets of other targets, networks."""
+    for i, name in enumerate(project.targets):
+        try:
+            project.target(name)
+        except EdgemlError as error:
+            yield ["targets", i], EdgemlError(f"{name!r}: {error.what}", where=error.where, mend=error.mend)
+    for name in project.budgets:
+        if name not in project.targets:
+            yield ["budgets", name], EdgemlError("not among the targets", where=name, mend=_near(name, project.targets))
+    network = project.training.network
+    if ":" not in network and network not in network_names():
+        mend = _near(network, network_names()) + " Or name your own, module:function"
+        yield ["training", "network"], EdgemlError(f"{network!r}: no such network", where=network, mend=mend)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"
