@@ -36,6 +36,7 @@ class Scheme(Described):
         weights_per_channel: One weight scale an output channel.
         weight_bits: Width of the weights' range; 7 avoids 16-bit saturation on CPUs without VNNI.
         operators: ONNX operators whose inputs and outputs become integers.
+        dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
     """
 
     activations_signed: bool = False
@@ -43,6 +44,7 @@ class Scheme(Described):
     weights_per_channel: bool = True
     weight_bits: Annotated[int, pydantic.Field(ge=2, le=8)] = 8
     operators: tuple[str, ...]
+    dynamic_operators: tuple[str, ...] = ("MatMul", "Gemm")
 
 
 class Target(Described):
