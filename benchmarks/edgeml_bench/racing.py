@@ -27,6 +27,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         ratio, ratio_low, ratio_high: Its p50 over the first's, from pairs of loads, with the 95 % interval; 1 for the first.
         load_ms: The median load.
         loads, inferences: What the figures rest on.
+        medians_us: The median of each load, in the order of rounds: pairs with the other entrants' (`ratio_interval`).
         notes: What disturbed the machine meanwhile, for people; the same for all.
     """
 
@@ -39,6 +40,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     load_ms: float
     loads: int
     inferences: int
+    medians_us: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -100,5 +102,6 @@ def _timing(loads: Sequence[Load], ratio: Estimate, notes: tuple[str, ...]) -> T
         load_ms=float(np.median([load.load_ms for load in loads])),
         loads=len(loads),
         inferences=len(times),
+        medians_us=tuple(medians_us(loads)),
         notes=notes,
     )
