@@ -1,0 +1,67 @@
+"""How close a candidate's answers are to the float model's, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Answers = Mapping[str, npt.NDArray[Any]]
+Floats = npt.NDArray[np.float64]
+
+SMALL_OUTPUT: Final = 8  # values a sample: fewer are judged stacked over samples, since a [1, 1] output's cosine is always 1
+NEXT_TO_NOTHING: Final = 1e-4  # of the output's median norm: below it, a cosine judges noise
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close answers are.
+
+    Args:
+        cosine_min: The worst cosine over outputs and samples, -1 to 1; `None` when no answer could be judged.
+        left_out: Pairs of output and sample whose float answer is next to nothing.
+    """
+
+    cosine_min: float | None
+    left_out: int
+
+
+def fidelity(reference: Answers, answers: Answers) -> Fidelity:
+    """Compare answers with the float model's, output by output; the first axis of each counts samples.
+
+    Outputs that are no numbers are left out. An answer that is not finite where the float model's is has cosine 0.
+    """
+    worst, left_out = [], 0
+    for expected, got in _pairs(reference, answers):
+        size = np.linalg.norm(expected, axis=1)
+        if expected.shape[1] < SMALL_OUTPUT:
+            expected, got, size = expected.reshape(1, -1), got.reshape(1, -1), np.linalg.norm(expected)[None]
+        judged = size > NEXT_TO_NOTHING * np.median(size)
+        left_out += int((~judged).sum())
+        worst += [_cosine(e, g) for e, g in zip(expected[judged], got[judged], strict=True)]
+    return Fidelity(min(worst) if worst else None, left_out)
+
+
+def relative_error(reference: Answers, answers: Answers) -> float:
+    """Return the root mean square of what answers are off, over the float model's own, of the worst output; 0 is equal."""
+    errors = [np.linalg.norm(got - e) / max(float(np.linalg.norm(e)), 1e-30) for e, got in _pairs(reference, answers)]
+    return float(max(errors, default=0.0))
+
+
+def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Floats, Floats]]:
+    for name, expected in reference.items():
+        if expected.dtype.kind in "fiu" and expected.size:
+            rows = len(expected)
+            with np.errstate(invalid="ignore"):
+                yield np.float64(expected).reshape(rows, -1), np.float64(answers[name]).reshape(rows, -1)
+
+
+def _cosine(expected: Floats, got: Floats) -> float:
+    scale = np.abs(expected).max() * np.abs(got).max()
+    if not np.isfinite(scale) or scale == 0:
+        return 0.0
+    expected, got = expected / np.abs(expected).max(), got / np.abs(got).max()
+    return float(expected @ got / (np.linalg.norm(expected) * np.linalg.norm(got)))

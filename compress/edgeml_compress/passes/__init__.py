@@ -1,0 +1,70 @@
+"""Passes: a file each changes a draft: its graph, or how its tensors are written. The folder is the list.
+
+Each file ends in `PASS = Pass(Params, function)`; a recipe names it by its file's name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import onnx_ir as ir
+
+from edgeml_compress.calibration import Calibration
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.target import Scheme
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A candidate in the making. A pass returns a new one and changes nothing.
+
+    Args:
+        model: The prepared float graph.
+        encodings: How its tensors will be written; those without an entry stay in float32.
+        calibration: What its tensors held.
+        scheme: How the target wants its integers.
+        kept: What a pass left in float although it was asked to quantize it: "Relu_3: its input is not finite".
+    """
+
+    model: ir.Model
+    encodings: Encodings
+    calibration: Calibration
+    scheme: Scheme
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pass(Generic[P]):
+    """A change that a recipe can ask for.
+
+    Args:
+        params: A frozen dataclass with a default for each parameter; pydantic checks it where a recipe is read.
+        apply: The change itself.
+    """
+
+    params: type[P]
+    apply: Callable[[Draft, P], Draft]
+
+
+def pass_names() -> list[str]:
+    """Return the names of all passes, sorted."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+
+
+def find_pass(name: str) -> Pass[Any]:
+    """Return a pass by name.
+
+    Raises:
+        EdgemlError: There is none of that name.
+    """
+    if name not in pass_names():
+        raise EdgemlError("no such pass", where=name, mend=f"choose one of {', '.join(pass_names())}")
+    found: Pass[Any] = importlib.import_module(f"{__name__}.{name}").PASS
+    return found

@@ -1,0 +1,81 @@
+"""Give activations one scale for all inferences, drawn from the calibration: what full int8 computes with."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import onnx_ir as ir
+
+from edgeml_compress.calibration import Seen, merge_seen
+from edgeml_compress.layers import constant
+from edgeml_compress.observers import Range, find_observer
+from edgeml_compress.passes import Draft, Pass
+from edgeml_compress.placement import place
+from edgeml_targets.contract.encodings import Encoding, affine, symmetric
+from edgeml_targets.target import Scheme
+
+BITS: Final = 8
+FIXED: Final = {
+    "Softmax": Range(0.0, 255 / 256),
+    "Sigmoid": Range(0.0, 255 / 256),
+    "Tanh": Range(-1.0, 127 / 128),
+}
+"""Outputs whose range is known beforehand; LiteRT's int8 specification fixes these scales at 1/256 and 1/128."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of `static_activations`.
+
+    Args:
+        observer: What draws a range from what a tensor held: an observer's name.
+    """
+
+    observer: str = "minmax"
+
+
+def static_activations(draft: Draft, params: Params) -> Draft:
+    """Give an encoding to every activation of the operators that the scheme names.
+
+    Raises:
+        EdgemlError: There is no such observer.
+
+    Source: Jacob et al. 2018, arXiv:1712.05877; where scales are shared: LiteRT's 8-bit quantization specification,
+    https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec
+    """
+    observe, scheme = find_observer(params.observer), draft.scheme
+    seen = draft.calibration.tensors
+    placement = place(draft.model, scheme.operators, draft.encodings, {name: s.usable for name, s in seen.items()})
+    fixed = {o.name: FIXED[n.op_type] for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
+    tensors = dict(draft.encodings.tensors)
+    for group in placement.groups:
+        known = [fixed[name] for name in group if name in fixed]
+        held = functools.reduce(merge_seen, (seen[name] for name in group), Seen())
+        encoding = encode(known[0] if known else observe(held, BITS), scheme)
+        tensors.update({name: encoding for name in group})
+    for name in placement.constants:
+        tensors[name] = encode(_extremes(draft.model, name), scheme)
+    return dataclasses.replace(
+        draft,
+        encodings=msgspec.structs.replace(draft.encodings, tensors=tensors),
+        kept=draft.kept + placement.kept,
+    )
+
+
+def encode(found: Range, scheme: Scheme) -> Encoding:
+    """Return a range's encoding as a scheme wants its activations."""
+    if scheme.activations_symmetric:
+        return symmetric(max(abs(found.low), abs(found.high)), bits=BITS)
+    return affine(found.low, found.high, bits=BITS, signed=scheme.activations_signed)
+
+
+def _extremes(model: ir.Model, name: str) -> Range:
+    values = constant(model.graph.initializers[name])
+    return Range(float(values.min(initial=0.0)), float(values.max(initial=0.0)))
+
+
+PASS = Pass(Params, static_activations)

@@ -1,0 +1,133 @@
+"""Where integers go: which nodes compute in integers, and which of their tensors share one encoding.
+
+The rules are those that ONNX Runtime, OpenVINO and LiteRT have in common:
+- an operator computes in integers when all its float activations can have an encoding;
+- an activation that is fused into its producer leaves no tensor between them, so that one gets none;
+- what only moves values (pooling, reshaping, concatenation) has one encoding on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeml_compress.layers import WEIGHTS, constant, is_constant, name_of, sole_user
+from edgeml_targets.contract.encodings import Encodings
+
+FUSES: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul"})
+MOVES: Final = frozenset(
+    "AveragePool Concat DepthToSpace Expand Flatten Gather Identity MaxPool Reshape Slice Split Squeeze Transpose "
+    "Unsqueeze".split()
+)
+ELEMENTWISE: Final = frozenset({"Add", "Sub", "Mul", "Div", "Concat"})
+"""Operators whose constants are values like any other, with an encoding of their own."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which tensors become integers.
+
+    Args:
+        groups: Activations by name; those of one group share one encoding.
+        constants: Constants of elementwise operators.
+        kept: Nodes that stay in float although the scheme names their operator, each with the reason.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    constants: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def place(model: ir.Model, operators: Iterable[str], encodings: Encodings, usable: Mapping[str, bool]) -> Placement:
+    """Return where integers go.
+
+    Args:
+        model: A prepared graph.
+        operators: Operators that the target computes in integers.
+        encodings: What its weights have already; an operator whose weight has none stays in float.
+        usable: Whether a calibration found a range for each float activation.
+    """
+    wanted = [n for n in model.graph if n.domain == "" and n.op_type in set(operators)]
+    reasons = {node: _reason_for_float(node, encodings, usable) for node in wanted}
+    integer = [node for node in wanted if reasons[node] is None]
+    inside = _fused_away(integer)
+    values = {v for node in integer for v in _activations(node) if v not in inside}
+    return Placement(
+        groups=_groups(integer, values),
+        constants=tuple(sorted({name_of(v) for node in integer for v in _elementwise_constants(node)})),
+        kept=tuple(f"{_title(node)}: {reason}" for node, reason in reasons.items() if reason is not None),
+    )
+
+
+def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, bool]) -> str | None:
+    for index in WEIGHTS.get(node.op_type, ((), None))[0]:
+        weight = node.inputs[index] if index < len(node.inputs) else None
+        if node.op_type in ("MatMul", "Gather") and weight is not None and not is_constant(weight):
+            continue  # a product of two activations, or a selection from one
+        if node.op_type == "Gather":
+            return "it selects from a constant"
+        if weight is None or weight.name not in encodings.tensors:
+            return "its weight is no constant with an encoding"
+    values = _activations(node)
+    if not values:
+        return "none of its tensors is a float activation"
+    for value in values:
+        if value.name not in usable:
+            return f"{value.name} was not calibrated"
+        if not usable[value.name]:
+            return f"{value.name} is always 0 or not finite"
+    return None
+
+
+def _activations(node: ir.Node) -> list[ir.Value]:
+    """Return the float tensors that flow through a node; not its weights, biases and parameters."""
+    tensors = [*node.inputs, *node.outputs]
+    return [v for v in tensors if v is not None and v.dtype == ir.DataType.FLOAT and not is_constant(v) and v.name]
+
+
+def _elementwise_constants(node: ir.Node) -> list[ir.Value]:
+    if node.op_type not in ELEMENTWISE:
+        return []
+    return [v for v in node.inputs if v is not None and v.dtype == ir.DataType.FLOAT and is_constant(v)]
+
+
+def _fused_away(integer: list[ir.Node]) -> set[ir.Value]:
+    """Return the tensors between a producer and the activation that runtimes fuse into it."""
+    inside = set()
+    for node in integer:
+        user = sole_user(node.outputs[0]) if node.op_type in FUSES else None
+        if user is not None and user in integer and (user.op_type == "Relu" or _clips_to_six(user)):
+            inside.add(node.outputs[0])
+    return inside
+
+
+def _clips_to_six(node: ir.Node) -> bool:
+    bounds = [v for v in node.inputs[1:3] if v is not None and is_constant(v)]
+    return node.op_type == "Clip" and len(bounds) == 2 and [float(constant(v)) for v in bounds] == [0.0, 6.0]
+
+
+def _groups(integer: list[ir.Node], values: set[ir.Value]) -> tuple[tuple[str, ...], ...]:
+    """Return the names of `values`, those together that an operator only moves from one to the other."""
+    leader = {value: value for value in values}
+
+    def lead(value: ir.Value) -> ir.Value:
+        while leader[value] is not value:
+            value = leader[value]
+        return value
+
+    for node in integer:
+        if node.op_type in MOVES:
+            first, *others = [v for v in _activations(node) if v in values]
+            for other in others:
+                leader[lead(other)] = lead(first)
+    grouped: dict[ir.Value, list[str]] = {}
+    for value in sorted(values, key=name_of):
+        grouped.setdefault(lead(value), []).append(name_of(value))
+    return tuple(sorted(tuple(names) for names in grouped.values()))
+
+
+def _title(node: ir.Node) -> str:
+    return f"{node.op_type} {node.name or node.outputs[0].name}"

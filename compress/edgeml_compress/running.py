@@ -1,0 +1,81 @@
+"""Run a graph of ours in ONNX Runtime, with any of its tensors as outputs, in batches of bounded size."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeml_compress.layers import name_of
+
+Samples = Mapping[str, npt.NDArray[Any]]
+MOST_MESSAGE_BYTES: Final = 1 << 30  # protobuf ends at 2 GB; beyond this, weights go through a file
+MOST_BATCH: Final = 32
+
+
+def open_session(model: ir.Model, outputs: Sequence[str] | None = None) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a graph; `outputs` are tensors that it returns instead of its own.
+
+    Tensors without an inferred type cannot be asked for; the graph itself is not changed.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    exposed = model if outputs is None else _exposing(model, outputs)
+    size = sum(v.const_value.nbytes for v in exposed.graph.initializers.values() if v.const_value is not None)
+    if size < MOST_MESSAGE_BYTES:
+        content = ir.to_proto(exposed).SerializeToString()
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(exposed, path, external_data="model.data")
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _exposing(model: ir.Model, outputs: Sequence[str]) -> ir.Model:
+    exposed = model.clone()
+    by_name = {v.name: v for v in (*exposed.graph.inputs, *(o for n in exposed.graph for o in n.outputs))}
+    exposed.graph.outputs.clear()
+    exposed.graph.outputs.extend(by_name[name] for name in outputs)
+    return exposed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model is fed at once, and how many samples that is."""
+
+    samples: int
+    feed: Mapping[str, npt.NDArray[Any]]
+
+
+def batches(model: ir.Model, samples: Samples, most: int = MOST_BATCH) -> Iterator[Batch]:
+    """Yield what a model is fed, `most` samples at a time where its batch is dynamic, else one.
+
+    Args:
+        model: Its graph inputs decide: a sample whose rank is one less than the input's gets a batch axis in front.
+        samples: An array an input; the first axis counts samples.
+        most: Samples a batch.
+    """
+    inputs = {name_of(value): value for value in model.graph.inputs if value.name in samples}
+    count = min((len(a) for a in samples.values()), default=0)
+    step = most if all(_stackable(value, samples[name]) for name, value in inputs.items()) else 1
+    for first in range(0, count, step):
+        rows = {name: samples[name][first : first + step] for name in inputs}
+        yield Batch(min(step, count - first), {name: _fed(value, rows[name]) for name, value in inputs.items()})
+
+
+def _stackable(value: ir.Value, array: npt.NDArray[Any]) -> bool:
+    shape = value.shape
+    return shape is not None and len(shape) == array.ndim and len(shape) > 0 and not isinstance(shape[0], int)
+
+
+def _fed(value: ir.Value, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    rank = rows.ndim if value.shape is None else len(value.shape)
+    return np.ascontiguousarray(rows if rank == rows.ndim else rows[0])
