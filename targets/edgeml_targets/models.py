@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from edgeml_targets.artifacts import MAKE_AGAIN, read_head, reason, what_it_is
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.tensors import Tensor
@@ -18,9 +19,6 @@ from edgeml_targets.target import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-_HEAD_BYTES: Final = 512
-_FETCH_AGAIN: Final = "export it or fetch it again"
 
 
 def read_model(path: Path) -> ir.Model:
@@ -40,15 +38,15 @@ def read_model(path: Path) -> ir.Model:
     import onnx
     import onnx_ir as ir
 
-    head = _head(path)
+    head = read_head(path)
     try:
         onnx.checker.check_model(str(path))  # before onnx-ir, which mends what it can and would log each fault
         model = ir.load(path)
         _check_weights(model, path)
     except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
-        raise EdgemlError(_why_not(path, head, error), where=str(path), mend=_FETCH_AGAIN) from error
+        raise EdgemlError(_why_not(path, head, error), where=str(path), mend=MAKE_AGAIN) from error
     if not model.graph.outputs:
-        raise EdgemlError("the model has no outputs", where=str(path), mend=_FETCH_AGAIN)
+        raise EdgemlError("the model has no outputs", where=str(path), mend=MAKE_AGAIN)
     return model
 
 
@@ -76,7 +74,7 @@ def float_artifact(model: Path, target: Target, folder: Path) -> Path:
     Raises:
         EdgemlError: There is no such file, it is in another runtime's format, or the target lacks one of its operators.
     """
-    _head(model)
+    read_head(model)
     if model.suffix == target.suffix:
         return model
     if model.suffix != ".onnx":
@@ -104,24 +102,9 @@ def raise_opset(model: ir.Model, least: int) -> ir.Model:
         converted = onnx.version_converter.convert_version(ir.to_proto(model), least)
     except (RuntimeError, ValueError) as error:
         name = model.graph.name or "the model"
-        what = f"its operators cannot be raised from opset {version} to {least}: {_first_line(error)}"
+        what = f"its operators cannot be raised from opset {version} to {least}: {reason(error)}"
         raise EdgemlError(what, where=name, mend=f"export it again with opset {least} or later") from error
     return ir.from_proto(converted)
-
-
-def _head(path: Path) -> bytes:
-    """Return a file's first bytes; raise when there is no file or it is empty."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except FileNotFoundError as error:
-        raise EdgemlError("no such file", where=str(path), mend="check the path") from error
-    except OSError as error:
-        what = f"cannot be read: {error.strerror or error}"
-        raise EdgemlError(what, where=str(path), mend="give a file that you may read") from error
-    if not head:
-        raise EdgemlError("the file is empty", where=str(path), mend=_FETCH_AGAIN)
-    return head
 
 
 def _why_not(path: Path, head: bytes, error: Exception) -> str:
@@ -132,23 +115,12 @@ def _why_not(path: Path, head: bytes, error: Exception) -> str:
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except DecodeError:
-        return _what_it_is(head)
+        return what_it_is(head, "an ONNX file")
     for weight in proto.graph.initializer:
         location = next((entry.value for entry in weight.external_data if entry.key == "location"), None)
         if location is not None and not (path.parent / location).is_file():
             return f"its external data {location} is missing (weight {weight.name})"
-    return f"breaks the rules of ONNX: {_first_line(error)}"
-
-
-def _what_it_is(head: bytes) -> str:
-    """Say what a file that is no ONNX seems to be instead, from its first bytes."""
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the ONNX file itself (git lfs pull fetches it)"
-    if head.lstrip().startswith(b"<"):
-        return "a web page, not an ONNX file"
-    if all(byte >= 32 or byte in b"\t\n\r" for byte in head):
-        return "a text file, not an ONNX file"
-    return "not an ONNX file, or cut off"
+    return f"breaks the rules of ONNX: {reason(error)}"
 
 
 def _check_weights(model: ir.Model, path: Path) -> None:
@@ -185,7 +157,3 @@ def _tensor(value: ir.Value, model: ir.Model) -> Tensor:
     dims: Iterable[Any] = value.shape if value.shape is not None else ()
     shape = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in dims)
     return Tensor(value.name, "str" if value.dtype == ir.DataType.STRING else str(value.dtype.numpy()), shape)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
