@@ -107,7 +107,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     Args:
         machine, conditions: Where, and how it was meanwhile.
         runtime_versions: A version an entrant.
-        peak_memory_bytes: The process's highest resident memory, or `None` where it is not told.
+        peak_memory_bytes: The process's highest resident memory up to the end of the first round, or `None` where it
+            is not told.
         idle_memory_bytes: The same before the first load, with the runtime's library imported.
     """
 
