@@ -7,6 +7,7 @@ into a QDQ graph, a flatbuffer, or whatever the next runtime wants.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -16,6 +17,8 @@ from edgeml_targets.contract.errors import EdgemlError
 
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.integer]
+
+MOST_BIAS_STEPS: Final = 1 << 30  # half of 32 bits: the other half is for the sum of products that it is added to
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,3 +144,25 @@ def affine(low: float, high: float, *, bits: int = 8, signed: bool) -> Encoding:
     lowest = -(1 << (bits - 1)) if signed else 0
     zero_point = int(np.clip(np.rint(lowest - low / scale), lowest, lowest + steps))
     return Encoding(scale=(scale,), zero_point=(zero_point,), bits=bits, signed=signed)
+
+
+def hold_bias(weight: Encoding, input_scale: float, bias: Floats) -> Encoding:
+    """Return a weight's encoding, its scales widened where the operator's bias would not fit into 32 bits otherwise.
+
+    A bias is stored in 32 bits with the scale `input_scale * weight scale`. A channel whose weights are next to nothing
+    (a pruned one) has a scale so small that its bias would be saturated, and the channel would answer something else.
+
+    Args:
+        weight: With one scale, or one an output channel.
+        input_scale: The scale of the operator's input.
+        bias: One value an output channel, (channels,).
+    """
+    least = np.maximum(np.abs(np.asarray(bias, np.float64)) / MOST_BIAS_STEPS, np.finfo(np.float32).tiny) / input_scale
+    if len(weight.scale) == 1:
+        least = np.atleast_1d(least.max(initial=0.0))
+    scale = np.asarray(weight.scale, np.float64)
+    # One float32 step up, so that rounding to what a runtime computes with does not take it back below.
+    widened = np.where(
+        scale < least, np.nextafter(least.astype(np.float32), np.float32(np.inf)).astype(np.float64), scale
+    )
+    return msgspec.structs.replace(weight, scale=tuple(float(s) for s in widened))
