@@ -12,6 +12,7 @@ import sys
 from typing import Final, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from edgeml_targets.contract.errors import EdgemlError
 
@@ -23,10 +24,17 @@ ORDER: Final = (
 )
 
 
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: object) -> list[str]:
+        del ctx
+        return sorted(self.commands, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+
+
 def build() -> typer.Typer:
     """Return the whole command line, commands in the order of a day's work."""
     app = typer.Typer(
         name="edgeml",
+        cls=_InOrder,
         help=__doc_for_people__,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -36,9 +44,20 @@ def build() -> typer.Typer:
     )
     app.callback()(_main_options)
     found = {m.name.removesuffix("_"): m.name for m in pkgutil.iter_modules(__path__) if m.name not in NOT_COMMANDS}
-    for name in sorted(found, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
-        app.add_typer(importlib.import_module(f"{__name__}.{found[name]}").app, name=name)
+    for name in sorted(found):
+        _add(app, name, importlib.import_module(f"{__name__}.{found[name]}").app)
     return app
+
+
+def _add(app: typer.Typer, name: str, own: typer.Typer) -> None:
+    """Add a file's commands; its single command of the file's own name is called without a second word."""
+    commands = own.registered_commands
+    if own.registered_callback is None and not own.registered_groups and len(commands) == 1:
+        callback = commands[0].callback
+        if callback is not None and (commands[0].name or callback.__name__).removesuffix("_") == name:
+            app.command(name, help=commands[0].help)(callback)
+            return
+    app.add_typer(own, name=name)
 
 
 __doc_for_people__: Final = """Make a model small and fast for each device, prove it by measuring, deploy it, watch it, retrain it.
