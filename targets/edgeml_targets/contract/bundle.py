@@ -145,28 +145,28 @@ def open_bundle(path: Path, into: Path) -> Bundle:
     try:
         with zipfile.ZipFile(path) as archive:
             content = _read(archive, MANIFEST, MOST_MANIFEST_BYTES)
-            schema = msgspec.json.decode(content, type=_Versioned).schema
-            if schema != SCHEMA:
-                raise EdgemlError(
-                    f"its schema is {schema!r}, known is {SCHEMA!r}", where=str(path), mend="update the agent"
-                )
-            manifest = msgspec.json.decode(content, type=Manifest)
+            manifest = _decode_manifest(content, path)
             if "/" in manifest.artifact.name or manifest.artifact.name.startswith("."):
                 raise EdgemlError("the artifact's name leads out of the bundle", where=str(path), mend=mend)
             for member in (manifest.artifact, manifest.golden):
                 _extract(archive, member, into / member.name)
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        KeyError,
-        msgspec.MsgspecError,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
+    except _BROKEN as error:
         raise EdgemlError(f"no bundle: {error}", where=str(path), mend=mend) from error
     write_atomic(into / MANIFEST, content)
     return Bundle(manifest, into / manifest.artifact.name, into / manifest.golden.name)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a bundle's manifest without unpacking it; its members are not checked.
+
+    Raises:
+        EdgemlError: It is no bundle, or was written by a newer edgeml.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _decode_manifest(_read(archive, MANIFEST, MOST_MANIFEST_BYTES), path)
+    except _BROKEN as error:
+        raise EdgemlError(f"no bundle: {error}", where=str(path), mend="make or fetch the bundle again") from error
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -187,6 +187,24 @@ def load_bundle(folder: Path) -> Bundle:
 
 class _Versioned(msgspec.Struct):
     schema: str
+
+
+_BROKEN: Final = (
+    OSError,
+    zipfile.BadZipFile,
+    KeyError,
+    msgspec.MsgspecError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+)
+
+
+def _decode_manifest(content: bytes, path: Path) -> Manifest:
+    schema = msgspec.json.decode(content, type=_Versioned).schema
+    if schema != SCHEMA:
+        raise EdgemlError(f"its schema is {schema!r}, known is {SCHEMA!r}", where=str(path), mend="update the agent")
+    return msgspec.json.decode(content, type=Manifest)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
