@@ -42,7 +42,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind == "image":
             if np.issubdtype(sample.dtype, np.floating):
                 return np.asarray(sample, np.float32)
-            sample = self._coloured(sample)
+            sample = self.coloured(sample)
             if self.size is not None:
                 sample = resize(sample, self.size)
         return self._normalised(sample)
@@ -74,7 +74,12 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
         """The axes of a ready image along which neighbours resemble each other, counted from the last."""
         return (-2, -1) if self.layout == "chw" else (-3, -2)
 
-    def _coloured(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def coloured(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return an image (height, width) or (height, width, 1, 3 or 4) in this colour: (height, width, 1 or 3).
+
+        Raises:
+            ValueError: It has another shape.
+        """
         if image.ndim == 2:
             image = image[..., None]
         if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
