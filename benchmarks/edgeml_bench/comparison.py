@@ -2,7 +2,7 @@
 
 The load is a random effect: two loads of one file differ by up to 1 % by their place in memory, and no number of
 inferences within a load averages that out. So a load of A and one of B, timed side by side, make one pair; the pairs'
-ratios give the estimate and its interval (`statistics.ratio_interval`).
+ratios (`racing.paired_medians_us`) give the estimate and its interval (`statistics.ratio_interval`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgeml_bench.conditions import Conditions
 from edgeml_bench.jobs import Entrant, Job, Load, Outcome, run_job
 from edgeml_bench.latency import added_memory_bytes, runnable_here
 from edgeml_bench.machines import Machine
-from edgeml_bench.racing import medians_us
+from edgeml_bench.racing import medians_us, paired_medians_us
 from edgeml_bench.statistics import Estimate, quantiles, ratio_interval
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.histogram import Histogram, histogram
@@ -183,7 +183,8 @@ def compare(
         sides = [_side(m, f, outcome.of(i), footprints[i]) for i, (m, f) in enumerate(zip((a, b), files, strict=True))]
     progress.end(f"{len(outcome.of(0))} loads of each, {sides[0].inferences:,} and {sides[1].inferences:,} inferences")
     finished = outcome.finished
-    ratio = ratio_interval(sides[0].load_p50_us, sides[1].load_p50_us)
+    paired = paired_medians_us(outcome.of(1), outcome.of(0))
+    ratio = ratio_interval(sides[0].load_p50_us, paired)
     return Comparison(
         a=str(a),
         b=str(b),
@@ -197,7 +198,7 @@ def compare(
         verdict=judge(ratio),
         reason=_reason(ratio),
         loads=len(outcome.of(0)),
-        pair_ratios=tuple(y / x for x, y in zip(sides[0].load_p50_us, sides[1].load_p50_us, strict=True)),
+        pair_ratios=tuple(y / x for x, y in zip(sides[0].load_p50_us, paired, strict=True)),
         sides=(sides[0], sides[1]),
         measures=_measures(sides, outcome, ratio),
         machine=finished.machine,

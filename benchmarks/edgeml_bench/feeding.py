@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -41,13 +43,17 @@ def random_inputs(tensors: Sequence[Tensor], seed: int, *, where: str) -> dict[s
 def shaped_inputs(tensors: Sequence[Tensor], arrays: Arrays, *, where: str) -> dict[str, npt.NDArray[Any]]:
     """Return one input a tensor from one sample of each: its type changed, a batch axis in front where it lacks one.
 
+    A model's only input may come under the empty name.
+
     Raises:
         EdgemlError: An input is missing, or its sample does not fit.
     """
+    if len(tensors) == 1 and set(arrays) == {""}:
+        arrays = {tensors[0].name: arrays[""]}
     missing = [t.name for t in tensors if t.name not in arrays]
     if missing:
         raise EdgemlError(
-            f"no sample for input {missing[0]}, there are {', '.join(arrays)}",
+            f"no sample for input {missing[0]}, there are {', '.join(a or 'an unnamed array' for a in arrays)}",
             where=where,
             mend="name the arrays as the model's inputs are named",
         )
@@ -81,3 +87,19 @@ def shape_sample(tensor: Tensor, sample: npt.NDArray[Any], *, where: str) -> npt
 
 def _sizes(shape: Sequence[int]) -> str:
     return "[" + ", ".join("any" if size < 0 else str(size) for size in shape) + "]"
+
+
+def read_inputs(file: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an NPZ by name, or the one of an NPY under the empty name, which stands for the only input.
+
+    Raises:
+        EdgemlError: The file is missing or no array file.
+    """
+    mend = "give an NPZ with an array an input, or an NPY for a model with one"
+    try:
+        found = np.load(file, allow_pickle=False)
+        return {"": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except FileNotFoundError as error:
+        raise EdgemlError("no such file", where=str(file), mend=mend) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise EdgemlError("no array file", where=str(file), mend=mend) from error

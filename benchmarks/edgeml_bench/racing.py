@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edgeml_bench.jobs import Entrant, Job, Load, run_job
-from edgeml_bench.statistics import Estimate, quantiles, ratio_interval
+from edgeml_bench.statistics import quantiles, ratio_interval
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors
@@ -27,7 +27,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         ratio, ratio_low, ratio_high: Its p50 over the first's, from pairs of loads, with the 95 % interval; 1 for the first.
         load_ms: The median load.
         loads, inferences: What the figures rest on.
-        medians_us: The median of each load, in the order of rounds: pairs with the other entrants' (`ratio_interval`).
+        medians_us: The median of each load, cleared of disturbance that met the first too (`paired_medians_us`), in the
+            order of rounds: any two entrants' make pairs for `statistics.ratio_interval`.
         notes: What disturbed the machine meanwhile, for people; the same for all.
     """
 
@@ -76,12 +77,8 @@ def race(
     )
     outcome = run_job(job, inputs=inputs, progress=progress)
     notes = tuple(outcome.finished.conditions.notes())
-    first = medians_us(outcome.of(0))
-    timings = []
-    for i in range(len(artifacts)):
-        ratio = Estimate(1.0, 1.0, 1.0) if i == 0 else ratio_interval(first, medians_us(outcome.of(i)))
-        timings.append(_timing(outcome.of(i), ratio, notes))
-    return timings
+    first = outcome.of(0)
+    return [_timing(outcome.of(i), first, notes) for i in range(len(artifacts))]
 
 
 def medians_us(loads: Sequence[Load]) -> list[float]:
@@ -89,9 +86,23 @@ def medians_us(loads: Sequence[Load]) -> list[float]:
     return [float(np.median(load.times_us)) for load in loads]
 
 
-def _timing(loads: Sequence[Load], ratio: Estimate, notes: tuple[str, ...]) -> Timing:
+def paired_medians_us(loads: Sequence[Load], first: Sequence[Load]) -> list[float]:
+    """Return for each load the first's median times the ratio to it, in microseconds; `loads[i]` was timed beside `first[i]`.
+
+    The ratio is the median over neighbouring blocks, one of each, of the ratio of their medians: what disturbed both
+    for longer than a block cancels out. On twenty comparisons of two copies of one file that halved the interval.
+    """
+    return [
+        float(np.median(beside.times_us) * np.median(load.block_medians_us / beside.block_medians_us))
+        for load, beside in zip(loads, first, strict=True)
+    ]
+
+
+def _timing(loads: Sequence[Load], first: Sequence[Load], notes: tuple[str, ...]) -> Timing:
     times = np.concatenate([load.times_us for load in loads])
     p50, p90, p99 = quantiles(times, [0.5, 0.9, 0.99])
+    paired = paired_medians_us(loads, first)
+    ratio = ratio_interval(paired_medians_us(first, first), paired)  # of the first with itself: exactly 1
     return Timing(
         p50_us=p50,
         p90_us=p90,
@@ -102,6 +113,6 @@ def _timing(loads: Sequence[Load], ratio: Estimate, notes: tuple[str, ...]) -> T
         load_ms=float(np.median([load.load_ms for load in loads])),
         loads=len(loads),
         inferences=len(times),
-        medians_us=tuple(medians_us(loads)),
+        medians_us=tuple(paired),
         notes=notes,
     )
