@@ -1,0 +1,1 @@
+"""How the ONNX exporter writes each kind of tensor: a file each for weights, biases, activations and dynamic operators."""
