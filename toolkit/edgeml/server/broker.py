@@ -282,8 +282,7 @@ def _configuration_file(folder: Path) -> Path:
 def _write_configuration(folder: Path, text: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # the log and the messages are nobody else's business either
-    write_atomic(_configuration_file(folder), text.encode())
-    _configuration_file(folder).chmod(0o600)
+    write_atomic(_configuration_file(folder), text.encode(), mode=0o600)
 
 
 def _last_line(folder: Path) -> str:

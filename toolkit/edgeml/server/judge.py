@@ -201,7 +201,7 @@ def _pooled(
 
 
 def _counts(windows: Sequence[Window], name: str) -> npt.NDArray[np.float64]:
-    return np.sum([np.asarray(_counted(w, name), np.float64) for w in windows], axis=0)
+    return np.asarray(np.sum([np.asarray(_counted(w, name), np.float64) for w in windows], axis=0))
 
 
 def _counted(window: Window, name: str) -> Sequence[int]:

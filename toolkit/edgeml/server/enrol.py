@@ -1,0 +1,102 @@
+"""Enrolment: a device gets a name, a secret of its own, and the fleet's public key; the store keeps the secret's hash."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import msgspec
+import sqlalchemy as sa
+
+from edgeml.project import Project
+from edgeml.server import rollout
+from edgeml.server.broker import token_hash
+from edgeml.server.releases import public_key
+from edgeml.server.running import need_running
+from edgeml.server.store import Store
+from edgeml.server.tables import CREDENTIALS, DEVICES
+from edgeml_agent.messages import NAME
+from edgeml_targets.contract.errors import EdgemlError
+
+
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device needs to know of its server; the fields of `edgeml_agent.identity.Identity` that only the server knows.
+
+    Args:
+        device: Its name.
+        token: Its secret, said here and never again.
+        broker_host, broker_port: Of the MQTT broker.
+        server_url: Where it fetches releases and bundles.
+        fleet_key: The fleet's Ed25519 public key, 64 hex digits.
+        release: The release that it should run, `None` when there is none yet.
+    """
+
+    device: str
+    token: str
+    broker_host: str
+    broker_port: int
+    server_url: str
+    fleet_key: str
+    release: str | None
+
+    def __repr__(self) -> str:
+        """Name the device, never its secret."""
+        return f"Enrolment({self.device!r})"
+
+
+def enrol(project: Project, device: str, group: str, target: str) -> Enrolment:
+    """Enrol a device, or an enrolled one anew with another secret; the running server lets it in within a second.
+
+    Raises:
+        EdgemlError: A name is no DNS label, the target is none, or the server does not run.
+    """
+    for what, name in (("device", device), ("group", group)):
+        if not re.fullmatch(NAME, name):
+            raise EdgemlError(
+                f"no name for a {what}", where=name, mend="use lower-case letters, digits and hyphens, at most 63"
+            )
+    project.target(target)
+    running = need_running(project)
+    token = secrets.token_urlsafe(32)
+    store = Store.of(project)
+    try:
+        release = _write(store, device, group, target, token_hash(token))
+    finally:
+        store.close()
+    return Enrolment(
+        device=device,
+        token=token,
+        broker_host=running.broker_host,
+        broker_port=running.broker_port,
+        server_url=running.server_url,
+        fleet_key=public_key(project),
+        release=release,
+    )
+
+
+def revoke(store: Store, device: str) -> None:
+    """Let a device in no more; what it sent stays.
+
+    Raises:
+        EdgemlError: It has no credentials.
+    """
+    with store.writing() as connection:
+        gone = connection.execute(sa.delete(CREDENTIALS).where(CREDENTIALS.c.device == device))
+    if not gone.rowcount:
+        raise EdgemlError("has no credentials", where=device, mend="see edgeml fleet ls")
+
+
+def _write(store: Store, device: str, group: str, target: str, kept: str) -> str | None:
+    now = time.time()
+    with store.writing() as connection:
+        desired = rollout.release_for(connection, target)
+        known = connection.execute(
+            sa.update(DEVICES).where(DEVICES.c.device == device).values(group=group, target=target, desired=desired)
+        )
+        if not known.rowcount:
+            row = {"device": device, "group": group, "target": target, "enrolled_at": now, "state": "never_seen"}
+            connection.execute(sa.insert(DEVICES).values(row | {"desired": desired}))
+        connection.execute(sa.delete(CREDENTIALS).where(CREDENTIALS.c.device == device))
+        connection.execute(sa.insert(CREDENTIALS).values(device=device, token_hash=kept, changed_at=now))
+    return desired
