@@ -1,0 +1,28 @@
+"""`edgeml agent run`: the same agent that a flashed device starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Run a device's agent.", no_args_is_help=True)
+
+
+@app.callback()
+def _agent() -> None:
+    """Run a device's agent."""
+
+
+@app.command()
+def run(
+    folder: Annotated[Path, typer.Option("--folder", help="The device's folder, as edgeml flash prepared it.")],
+) -> None:
+    """Answer samples and tell the server, until SIGTERM or Ctrl-C. Example: edgeml agent run --folder /var/lib/edgeml"""
+    import logging
+
+    from edgeml_agent.agent import run as run_agent
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    run_agent(folder)
