@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from edgeml_compress.calibration import Calibration as Calibration
     from edgeml_compress.calibration import calibrate as calibrate
     from edgeml_compress.choice import Limits as Limits
-    from edgeml_compress.engine import CalibrationData as CalibrationData
     from edgeml_compress.engine import compress as compress
     from edgeml_compress.preparation import prepare as prepare
     from edgeml_compress.recipe import Recipe as Recipe
@@ -20,10 +19,11 @@ if TYPE_CHECKING:
     from edgeml_compress.results import Compression as Compression
     from edgeml_compress.results import StepDone as StepDone
     from edgeml_compress.results import TargetResult as TargetResult
+    from edgeml_compress.source import CalibrationData as CalibrationData
 
 _HOME: Final = {
     "Calibration": "calibration",
-    "CalibrationData": "engine",
+    "CalibrationData": "source",
     "CandidateResult": "results",
     "Compression": "results",
     "Limits": "choice",

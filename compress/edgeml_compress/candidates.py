@@ -33,6 +33,8 @@ def recipes(observer: str) -> tuple[Recipe, ...]:
                 Step("dynamic_activations", dynamic_activations.Params()),
             ),
         ),
-        Recipe("int8-weight-only", (Step("quantize_weights", quantize_weights.Params(bits=8, least_values=LEAST_VALUES)),)),
+        Recipe(
+            "int8-weight-only", (Step("quantize_weights", quantize_weights.Params(bits=8, least_values=LEAST_VALUES)),)
+        ),
         Recipe("float16", (Step("halve_weights", halve_weights.Params()),)),
     )

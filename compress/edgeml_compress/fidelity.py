@@ -12,8 +12,10 @@ import numpy.typing as npt
 Answers = Mapping[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
-SMALL_OUTPUT: Final = 8  # values a sample: fewer are judged stacked over samples, since a [1, 1] output's cosine is always 1
-NEXT_TO_NOTHING: Final = 1e-4  # of the output's median norm: below it, a cosine judges noise
+SMALL_OUTPUT: Final = (
+    8  # values a sample: fewer are judged stacked over samples, since a [1, 1] output's cosine is always 1
+)
+NEXT_TO_NOTHING: Final = 1e-5  # of the largest norm of that output: below it, a cosine judges noise
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ def fidelity(reference: Answers, answers: Answers) -> Fidelity:
     """
     worst, left_out = [], 0
     for expected, got in _pairs(reference, answers):
-        size = np.linalg.norm(expected, axis=1)
+        size = np.sqrt((expected**2).sum(axis=1))
         if expected.shape[1] < SMALL_OUTPUT:
-            expected, got, size = expected.reshape(1, -1), got.reshape(1, -1), np.linalg.norm(expected)[None]
-        judged = size > NEXT_TO_NOTHING * np.median(size)
+            expected, got, size = expected.reshape(1, -1), got.reshape(1, -1), np.sqrt((expected**2).sum())[None]
+        judged = size > NEXT_TO_NOTHING * size.max()
         left_out += int((~judged).sum())
         worst += [_cosine(e, g) for e, g in zip(expected[judged], got[judged], strict=True)]
     return Fidelity(min(worst) if worst else None, left_out)

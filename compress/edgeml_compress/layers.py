@@ -77,7 +77,12 @@ def _weights_of(node: ir.Node) -> Iterator[tuple[ir.Value, int | None]]:
     indexes, axis_of = WEIGHTS.get(node.op_type, ((), _gemm)) if node.domain == "" else ((), _gemm)
     for index in indexes:
         value = node.inputs[index] if index < len(node.inputs) else None
-        if value is not None and is_constant(value) and value.dtype == ir.DataType.FLOAT and not value.is_graph_output():
+        if (
+            value is not None
+            and is_constant(value)
+            and value.dtype == ir.DataType.FLOAT
+            and not value.is_graph_output()
+        ):
             yield value, axis_of(node, len(value.shape or ()))
 
 
@@ -110,5 +115,5 @@ def constant(value: ir.Value) -> npt.NDArray[np.float32]:
 
 def sole_user(value: ir.Value) -> ir.Node | None:
     """Return the one node that reads a value, or `None` when there are none or more, or the graph returns it."""
-    uses = value.uses()
+    uses = tuple(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None

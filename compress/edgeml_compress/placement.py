@@ -75,9 +75,10 @@ def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, 
     if not values:
         return "none of its tensors is a float activation"
     for value in values:
-        if value.name not in usable:
+        found = usable.get(name_of(value))
+        if found is None:
             return f"{value.name} was not calibrated"
-        if not usable[value.name]:
+        if not found:
             return f"{value.name} is always 0 or not finite"
     return None
 

@@ -27,6 +27,8 @@ from edgeml_compress.rewrites.join_matmul_and_bias import join_matmul_and_bias
 from edgeml_targets.contract.errors import EdgemlError
 
 Rewrite = Callable[[ir.Model], int]
+UNTYPED: Final[tuple[Rewrite, ...]] = (fold_constants, drop_identities)
+TYPED: Final[tuple[Rewrite, ...]] = (fold_batch_norm, join_matmul_and_bias)
 QUANTIZED: Final = frozenset(
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger".split()
 )
@@ -55,19 +57,30 @@ def prepare(model: ir.Model, *, where: str) -> Prepared:
     Raises:
         EdgemlError: It is quantized already, or a weight is not finite.
     """
+    ready = lift(model, where=where)
+    changes: dict[str, int] = {}
+    for rewrite in UNTYPED:
+        _run(rewrite, ready, changes)
+    common.ShapeInferencePass(check_type=False, strict_mode=False)(ready)
+    for rewrite in TYPED:
+        _run(rewrite, ready, changes)
+    return Prepared(ready, changes)
+
+
+def lift(model: ir.Model, *, where: str) -> ir.Model:
+    """Return the least that quantization needs: steps 1 and 4, no rewrite. `model` itself is not changed.
+
+    Raises:
+        EdgemlError: It is quantized already, or a weight is not finite.
+    """
     _refuse_quantized(model, where)
     ready = model.clone()
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(ready)
     common.RemoveInitializersFromInputsPass()(ready)
     common.NameFixPass()(ready)
-    changes: dict[str, int] = {}
-    for rewrite in (fold_constants, drop_identities):
-        _run(rewrite, ready, changes)
     common.ShapeInferencePass(check_type=False, strict_mode=False)(ready)
-    for rewrite in (fold_batch_norm, join_matmul_and_bias):
-        _run(rewrite, ready, changes)
     _refuse_broken_weights(ready, where)
-    return Prepared(ready, changes)
+    return ready
 
 
 def _run(rewrite: Rewrite, model: ir.Model, changes: dict[str, int]) -> None:

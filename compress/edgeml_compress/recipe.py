@@ -87,7 +87,9 @@ def _step(given: Mapping[str, Any], where: str) -> Step:
     unknown = sorted(given.keys() - known - {"name"})
     if unknown:
         raise EdgemlError(
-            f"{unknown[0]} is no parameter of {name}", where=where, mend=f"it takes {', '.join(sorted(known)) or 'none'}"
+            f"{unknown[0]} is no parameter of {name}",
+            where=where,
+            mend=f"it takes {', '.join(sorted(known)) or 'none'}",
         )
     try:
         checked = pydantic.TypeAdapter(params).validate_python({k: v for k, v in given.items() if k != "name"})

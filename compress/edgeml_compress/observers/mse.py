@@ -37,7 +37,7 @@ def _error(tried: Range, centres: Floats, shares: Floats, bits: int) -> float:
     """Return the mean squared error of values at `centres` that are rounded to the grid of a range."""
     step = max((tried.high - tried.low) / ((1 << bits) - 1), float(np.finfo(np.float32).tiny))
     rounded = np.rint(np.clip(centres, tried.low, tried.high) / step) * step
-    return float(((rounded - centres) ** 2 @ shares))
+    return float((rounded - centres) ** 2 @ shares)
 
 
 OBSERVER = mse

@@ -42,9 +42,7 @@ def dynamic_activations(draft: Draft, params: Params) -> Draft:
             continue
         if value.name and value.name not in draft.encodings.tensors:
             marked.add(value.name)
-    return dataclasses.replace(
-        draft, encodings=msgspec.structs.replace(draft.encodings, dynamic=frozenset(marked))
-    )
+    return dataclasses.replace(draft, encodings=msgspec.structs.replace(draft.encodings, dynamic=frozenset(marked)))
 
 
 PASS = Pass(Params, dynamic_activations)

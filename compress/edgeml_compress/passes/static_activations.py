@@ -56,7 +56,7 @@ def static_activations(draft: Draft, params: Params) -> Draft:
         known = [fixed[name] for name in group if name in fixed]
         held = functools.reduce(merge_seen, (seen[name] for name in group), Seen())
         encoding = encode(known[0] if known else observe(held, BITS), scheme)
-        tensors.update({name: encoding for name in group})
+        tensors.update(dict.fromkeys(group, encoding))
     for name in placement.constants:
         tensors[name] = encode(_extremes(draft.model, name), scheme)
     return dataclasses.replace(
@@ -69,7 +69,7 @@ def static_activations(draft: Draft, params: Params) -> Draft:
 def encode(found: Range, scheme: Scheme) -> Encoding:
     """Return a range's encoding as a scheme wants its activations."""
     if scheme.activations_symmetric:
-        return symmetric(max(abs(found.low), abs(found.high)), bits=BITS)
+        return msgspec.structs.replace(symmetric(max(abs(found.low), abs(found.high)), bits=BITS), narrow=False)
     return affine(found.low, found.high, bits=BITS, signed=scheme.activations_signed)
 
 

@@ -26,7 +26,7 @@ def fold_batch_norm(model: ir.Model) -> int:
 
 
 def _layer_before(norm: ir.Node) -> ir.Node | None:
-    if norm.op_type != "BatchNormalization" or norm.domain or norm.attributes.get_int("training_mode", 0):
+    if norm.op_type != "BatchNormalization" or norm.domain or norm.attributes.get_int("training_mode", 0) == 1:
         return None
     fed = norm.inputs[0]
     layer = fed.producer() if fed is not None else None

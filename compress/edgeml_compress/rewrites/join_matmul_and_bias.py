@@ -16,12 +16,15 @@ def join_matmul_and_bias(model: ir.Model) -> int:
             continue
         bias = next(v for v in addition.inputs if v is not product.outputs[0])
         gemm = ir.Node(
-            "", "Gemm", [*product.inputs, bias], name=product.name, outputs=[ir.Value(name=f"{addition.outputs[0].name}_g")]
+            "",
+            "Gemm",
+            [*product.inputs, bias],
+            name=product.name,
+            outputs=[ir.Value(name=f"{addition.outputs[0].name}_g")],
         )
         model.graph.insert_before(addition, gemm)
         made, given = gemm.outputs[0], addition.outputs[0]
-        made.dtype, made.shape = given.dtype, given.shape
-        name = given.name
+        made.type, made.shape, name = given.type, given.shape, given.name
         given.replace_all_uses_with(made, replace_graph_outputs=True)
         model.graph.remove(addition, safe=True)
         model.graph.remove(product, safe=True)
@@ -40,7 +43,13 @@ def _addition_after(product: ir.Node) -> ir.Node | None:
     if addition is None or addition.op_type != "Add" or addition.domain or addition.graph is not product.graph:
         return None
     bias = next((v for v in addition.inputs if v is not product.outputs[0]), None)
-    if bias is None or not is_constant(bias) or bias.dtype != ir.DataType.FLOAT or bias.shape is None or weight.shape is None:
+    if (
+        bias is None
+        or not is_constant(bias)
+        or bias.dtype != ir.DataType.FLOAT
+        or bias.shape is None
+        or weight.shape is None
+    ):
         return None
     return addition if tuple(bias.shape) == (weight.shape[1],) else None
 

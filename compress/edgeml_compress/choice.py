@@ -1,0 +1,195 @@
+"""Which candidate a target takes: pure, from what was measured.
+
+1. Within the accuracy budget: at most `max_drop` points lost; without labels a worst cosine of 0.99 or more.
+2. Within the target's budgets of size and latency. When nothing is: the nearest, and the choice says what is unmet.
+3. Not slower than float32 by more than 2 % in the paired comparison.
+4. Of these the fastest; among those with no difference to it the smallest. None: float32.
+
+Where latency was not measured, steps 3 and 4 take the smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+
+from edgeml_bench.statistics import Estimate, ratio_interval
+
+FLOAT: Final = "float32"
+LEAST_COSINE: Final = 0.99
+MOST_SLOWER: Final = 1.02  # lower end of the ratio over float32
+NO_DIFFERENCE: Final = 1.01  # a ratio within it is not worth a larger file, however surely it was measured
+ROUNDING: Final = 1e-9
+
+
+class Budget(Protocol):
+    """What one target may spend; `None` is unlimited."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The artifact's size."""
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The median latency of one inference."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What compression may cost.
+
+    Args:
+        max_drop: Points of accuracy (a point is 0.01) that an artifact may lose against float.
+        budgets: What a target may spend, by the target's name.
+    """
+
+    max_drop: float = 1.0
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate and what was measured of it.
+
+    Args:
+        name: The candidate's name.
+        size_bytes: The artifact's size.
+        drop_points: Points lost against float on the held-back samples; `None` without labels.
+        cosine_min: The worst cosine against float; `None` where no answer could be judged.
+        p50_us: The median latency; `None` where it was not measured.
+        medians_us: The median of each load in the race; empty when it took no part, since it was clearly slower.
+    """
+
+    name: str
+    size_bytes: int
+    drop_points: float | None = None
+    cosine_min: float | None = None
+    p50_us: float | None = None
+    medians_us: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that was taken.
+
+    Args:
+        name: Its name.
+        reason: Why it and no other, a sentence.
+        unmet: Which budget it misses and by how much, or `None`.
+    """
+
+    name: str
+    reason: str
+    unmet: str | None = None
+
+
+def accurate(candidate: Judged, max_drop: float) -> bool:
+    """Tell whether a candidate is within the accuracy budget; float32 always is."""
+    if candidate.name == FLOAT:
+        return True
+    if candidate.drop_points is not None:
+        return candidate.drop_points <= max_drop + ROUNDING
+    return candidate.cosine_min is not None and candidate.cosine_min >= LEAST_COSINE
+
+
+def overspent(candidate: Judged, budget: Budget | None) -> float:
+    """Return how many times its budget a candidate spends, of the tightest limit; at most 1 is within, 0 without a budget."""
+    if budget is None:
+        return 0.0
+    spent = [candidate.size_bytes / budget.size_bytes] if budget.size_bytes is not None else []
+    if budget.latency_ms is not None and candidate.p50_us is not None:
+        spent.append(candidate.p50_us / 1000 / budget.latency_ms)
+    return max(spent, default=0.0)
+
+
+def over(first: Judged, second: Judged) -> Estimate:
+    """Return the second's latency over the first's, from pairs of loads in one race."""
+    return ratio_interval(first.medians_us, second.medians_us)
+
+
+def slower(ratio: Estimate) -> bool:
+    """Tell whether a ratio is a difference: its interval lies above 1, and it is more than 1 %."""
+    return ratio.low > 1 and ratio.value > NO_DIFFERENCE
+
+
+def choose(candidates: Sequence[Judged], max_drop: float, budget: Budget | None = None) -> Choice:
+    """Return the candidate that a target takes.
+
+    Args:
+        candidates: All that were made, float32 among them, in any order.
+        max_drop: Points of accuracy that may be lost.
+        budget: What the target may spend.
+
+    Raises:
+        ValueError: float32 is not among them.
+    """
+    ordered = sorted(candidates, key=lambda c: (c.size_bytes, c.name))
+    plain = next((c for c in ordered if c.name == FLOAT), None)
+    if plain is None:
+        raise ValueError("float32 is not among the candidates")
+    good = [c for c in ordered if accurate(c, max_drop)]
+    affordable = [c for c in good if overspent(c, budget) <= 1]
+    if not affordable:
+        return _nearest(good, budget)
+    if len(good) == 1 and len(ordered) > 1:
+        return Choice(FLOAT, _why_only_float(ordered, max_drop))
+    if not plain.medians_us:
+        return Choice(affordable[0].name, "its latency was not measured here, so the smallest within the budget")
+    return _fastest(plain, affordable)
+
+
+def _fastest(plain: Judged, affordable: Sequence[Judged]) -> Choice:
+    raced = [c for c in affordable if c.medians_us]
+    keeping_pace = [c for c in raced if c is plain or over(plain, c).low <= MOST_SLOWER]
+    if not keeping_pace:  # float32 itself is over a budget, which counts for more than its pace
+        best = min(raced or affordable, key=_median)
+        return Choice(best.name, f"slower than {FLOAT}, which is over the budget")
+    best = min(keeping_pace, key=_median)
+    taken = next(c for c in keeping_pace if c is best or not slower(over(best, c)))  # they are sorted by size
+    if taken is not best:
+        ratio = over(best, taken)
+        seen = f"ratio {ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f}"
+        return Choice(taken.name, f"the smallest of those with no difference in latency ({best.name}: {seen})")
+    if best is not plain:
+        return Choice(best.name, "the fastest within the budget")
+    others = [c for c in affordable if c is not plain]
+    if not others:
+        return Choice(FLOAT, "no other candidate was made")
+    rival = min(others, key=lambda c: c.p50_us or np.inf)
+    times = over(plain, rival).value if rival.medians_us else (rival.p50_us or np.nan) / (plain.p50_us or np.nan)
+    return Choice(FLOAT, f"{rival.name} is slower than float here ({times:.2f} times); float was kept")
+
+
+def _median(candidate: Judged) -> tuple[float, int, str]:
+    times = candidate.medians_us or ((candidate.p50_us,) if candidate.p50_us is not None else (np.inf,))
+    return float(np.median(times)), candidate.size_bytes, candidate.name
+
+
+def _nearest(good: Sequence[Judged], budget: Budget | None) -> Choice:
+    best = min(good, key=lambda c: (overspent(c, budget), c.size_bytes, c.name))
+    missed = []
+    if budget is not None and budget.size_bytes is not None and best.size_bytes > budget.size_bytes:
+        missed.append(f"{best.size_bytes:,} bytes, the budget is {budget.size_bytes:,}")
+    if budget is not None and budget.latency_ms is not None and (best.p50_us or 0) / 1000 > budget.latency_ms:
+        missed.append(f"{(best.p50_us or 0) / 1000:.3f} ms, the budget is {budget.latency_ms:g} ms")
+    return Choice(
+        best.name, "the nearest to a budget that no candidate meets", f"{best.name} takes {' and '.join(missed)}"
+    )
+
+
+def _why_only_float(candidates: Sequence[Judged], max_drop: float) -> str:
+    others = [c for c in candidates if c.name != FLOAT]
+    dropped = [c for c in others if c.drop_points is not None]
+    if dropped:
+        near = min(dropped, key=lambda c: c.drop_points or 0.0)
+        return f"the nearest, {near.name}, loses {near.drop_points:.1f} points, {max_drop:g} allowed; float was kept"
+    known = [c for c in others if c.cosine_min is not None]
+    if not known:
+        return "no candidate could be judged here; float was kept"
+    near = max(known, key=lambda c: c.cosine_min or -1.0)
+    return (
+        f"the nearest, {near.name}, has a worst cosine of {near.cosine_min:.4f}, {LEAST_COSINE} asked; float was kept"
+    )

@@ -1,0 +1,245 @@
+"""Compress a model for targets. The order of the work:
+
+1. Read the model and prepare its graph; the answers must stay the same.
+2. Calibrate once, on the samples that set ranges.
+3. For each scheme, choose by the validation samples how ranges are drawn.
+4. For each target, make the candidates and export them.
+5. For each target, judge them on the held-back samples, race those that might be chosen, and choose.
+6. Publish: artifacts take their places only when all of this is done, so that a failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from edgeml_bench import machine
+from edgeml_compress import sentences
+from edgeml_compress.choice import Choice, Limits, choose
+from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
+from edgeml_compress.making import DEFAULT_OBSERVER, Judge, Tried, make, try_observers
+from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
+from edgeml_compress.running import Samples, batches
+from edgeml_compress.source import (
+    CALIBRATION_FILE,
+    CalibrationData,
+    Source,
+    calibrated,
+    check_labels,
+    hash_of,
+    read_source,
+    reference_answers,
+)
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import sha256_of, told
+from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.runtimes import find_runtime, installed
+from edgeml_targets.target import Target
+
+MOST_VALIDATION: Final = 256  # samples that observers are judged on
+
+
+def compress(
+    model: Path,
+    data: CalibrationData,
+    targets: Sequence[Target],
+    *,
+    limits: Limits,
+    out: Path,
+    progress: Progress = SILENT,
+) -> Compression:
+    """Make a model small and fast for targets within an accuracy budget, and prove it by measuring.
+
+    Args:
+        model: A float ONNX file.
+        data: What it is calibrated and judged on.
+        targets: Whom for, one or more.
+        limits: What it may cost.
+        out: Artifacts become `out/<target>/<model>.<candidate><suffix>`; what is there already is replaced.
+        progress: Told step by step.
+
+    Raises:
+        EdgemlError: The model cannot be read, is quantized already, has an operator that a target lacks, or does not
+            take the samples; the disk is full. Nothing is left in `out` then.
+
+    Example:
+        >>> found = compress(Path("kws.onnx"), data, [find_target("x86_64-litert")], limits=Limits(), out=Path("out"))
+        >>> found.targets[0].chosen
+        'int8'
+    """
+    began = time.monotonic()
+    progress.begin("Read")
+    source = read_source(model, data.validation)
+    progress.end(f"{model}, {source.parameters:,} parameters, {sentences.counted(source.layers, 'layer')}")
+    held = _held(source, data)
+    with _staging(out) as stage:
+        progress.begin("Calibrated")
+        source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
+        source.calibration.save(stage / CALIBRATION_FILE)
+        tried = _try_observers(source, data, targets, stage)
+        best = {t.name: tried[t.name][0].observer if tried[t.name] else DEFAULT_OBSERVER for t in targets}
+        progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {sentences.range_title(best)}")
+        progress.begin("Made")
+        made = {t.name: make(source, t, best[t.name], _folder(stage, t)) for t in targets}
+        progress.end(sentences.made([candidates for candidates, _ in made.values()]))
+        progress.begin("Measured")
+        outcomes = {t.name: judge(made[t.name][0], t, held, limits, progress) for t in targets}
+        progress.end(sentences.measured(outcomes.values(), _count(data.evaluation)))
+        results = [_result(t, outcomes[t.name], made[t.name][1], limits, _Places(stage, out)) for t in targets]
+        _publish(stage, out)
+    return Compression(
+        model=os.path.relpath(model),
+        evaluation_samples=_count(data.evaluation),
+        range_samples=_count(data.ranges),
+        validation_samples=_count(data.validation),
+        targets=tuple(results),
+        max_drop=limits.max_drop,
+        labelled=held.labels is not None,
+        steps=_steps(source, tried, min(_count(data.validation), MOST_VALIDATION), results),
+        parameters=source.parameters,
+        layers=source.layers,
+        model_sha256=sha256_of(model),
+        data_sha256=hash_of(data.ranges),
+        machine=machine(),
+        versions={r.runtime: r.runtime_version for r in results if r.runtime_version is not None},
+        made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _held(source: Source, data: CalibrationData) -> Held:
+    reference = reference_answers(source, data.evaluation)
+    check_labels(reference, data.evaluation_labels, str(source.path))
+    feed = next(batches(source.model, data.evaluation, most=1)).feed
+    return Held(data.evaluation, reference, data.evaluation_labels, feed)
+
+
+def _try_observers(
+    source: Source, data: CalibrationData, targets: Sequence[Target], stage: Path
+) -> dict[str, list[Tried]]:
+    """Return what was tried for each target, best first; targets of one scheme and format share it, untried is empty."""
+    few = {name: array[:MOST_VALIDATION] for name, array in data.validation.items()}
+    labels = None if data.validation_labels is None else data.validation_labels[:MOST_VALIDATION]
+    judging = Judge(few, reference_answers(source, few), labels)
+    by_scheme: dict[tuple[str, str], list[Tried]] = {}
+    for target in targets:
+        settings, _ = local_settings(target)
+        key = (target.scheme.model_dump_json(), target.suffix)
+        if key in by_scheme or settings is None:
+            continue
+        with contextlib.suppress(EdgemlError):  # the format lacks an operator: `make` says which
+            by_scheme[key] = try_observers(source, target, settings, judging, stage)
+    return {t.name: by_scheme.get((t.scheme.model_dump_json(), t.suffix), []) for t in targets}
+
+
+def _steps(
+    source: Source, tried: Mapping[str, list[Tried]], validated: int, results: Sequence[TargetResult]
+) -> tuple[StepDone, ...]:
+    shared: dict[int, list[str]] = {}
+    for name, of_target in tried.items():
+        shared.setdefault(id(of_target), []).append(name)
+    drawn = [sentences.ranges(tried[names[0]], validated, names) for names in shared.values() if tried[names[0]]]
+    chosen = [sentences.chosen(result) for result in results]
+    return (*sentences.prepared(source), sentences.calibrated(source), *drawn, *chosen)
+
+
+class _Places:
+    """Where files are while the work goes on, and where they will be."""
+
+    def __init__(self, stage: Path, out: Path) -> None:
+        self.stage, self.out = stage, out
+
+    def final(self, path: Path) -> str:
+        """Return a file's final path, relative to the current folder."""
+        inside = path.is_relative_to(self.stage)
+        return os.path.relpath(self.out / path.relative_to(self.stage) if inside else path)
+
+
+def _result(target: Target, outcome: Outcome, notes: Sequence[str], limits: Limits, places: _Places) -> TargetResult:
+    budget = limits.budgets.get(target.name)
+    choice: Choice = choose([f.judged() for f in outcome.figures], limits.max_drop, budget)
+    candidates = {f.made.name: _candidate(f, places) for f in outcome.figures}
+    figures = {f.made.name: f for f in outcome.figures}
+    taken, plain = candidates[choice.name], candidates["float32"]
+    said = sentences.notes(figures[choice.name], choice, [*notes, *outcome.notes], limits.max_drop, target.name)
+    return TargetResult(
+        target=target.name,
+        title=target.title,
+        runtime=target.runtime,
+        chosen=choice.name,
+        artifact=taken.artifact,
+        size_bytes=taken.size_bytes,
+        p50_us=taken.p50_us,
+        accuracy=taken.accuracy,
+        float_artifact=plain.artifact,
+        float_size_bytes=plain.size_bytes,
+        float_p50_us=plain.p50_us,
+        float_accuracy=plain.accuracy,
+        cosine_min=taken.cosine_min,
+        notes=tuple(said),
+        candidates=tuple(candidates.values()),
+        reason=choice.reason,
+        unmet=choice.unmet,
+        size_budget_bytes=budget.size_bytes if budget else None,
+        latency_budget_ms=budget.latency_ms if budget else None,
+        threads=target.threads,
+        runtime_version=find_runtime(target.runtime).version() if installed(target.runtime) else None,
+    )
+
+
+def _candidate(figures: Figures, places: _Places) -> CandidateResult:
+    accuracy, drop, timing = figures.accuracy, figures.drop, figures.timing
+    return CandidateResult(
+        name=figures.made.name,
+        artifact=places.final(figures.made.artifact),
+        size_bytes=figures.size_bytes,
+        p50_us=figures.p50_us,
+        accuracy=accuracy.share if accuracy else None,
+        cosine_min=figures.fidelity.cosine_min,
+        accuracy_low=accuracy.low if accuracy else None,
+        accuracy_high=accuracy.high if accuracy else None,
+        drop_points=drop.points if drop else None,
+        drop_low=drop.low if drop else None,
+        drop_high=drop.high if drop else None,
+        ratio=timing.ratio if timing else None,
+        ratio_low=timing.ratio_low if timing else None,
+        ratio_high=timing.ratio_high if timing else None,
+        loads=timing.loads if timing else 0,
+        inferences=timing.inferences if timing else 0,
+        recipe=figures.made.recipe.to_toml() if figures.made.recipe else "",
+        kept=figures.made.kept,
+    )
+
+
+@contextlib.contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `out`, on the same disk; it is gone afterwards."""
+    with told(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+    with folder as stage:
+        yield Path(stage)
+
+
+def _publish(stage: Path, out: Path) -> None:
+    with told(out):
+        for path in sorted(p for p in stage.rglob("*") if p.is_file()):
+            place = out / path.relative_to(stage)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+
+
+def _folder(stage: Path, target: Target) -> Path:
+    folder = stage / target.name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _count(samples: Samples) -> int:
+    return min((len(array) for array in samples.values()), default=0)

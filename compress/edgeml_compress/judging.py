@@ -1,0 +1,188 @@
+"""Judge a target's candidates on the held-back samples: how right, how close to float, how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edgeml_bench import Accuracy, Drop, Timing, answers, obstacle, paired_drop, race
+from edgeml_bench.accuracy import right_answers
+from edgeml_compress.choice import FLOAT, Budget, Judged, Limits, accurate
+from edgeml_compress.fidelity import Answers, Fidelity, fidelity
+from edgeml_compress.making import Made
+from edgeml_compress.running import Samples
+from edgeml_compress.source import Labels
+from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.contract.settings import Settings
+from edgeml_targets.runtimes import Tensors, find_runtime, installed
+from edgeml_targets.target import Target
+
+SCOUT_S: Final = 0.04  # for each candidate: it only decides who takes part in the race
+SCOUT_INFERENCES: Final = 5
+CLEARLY_SLOWER: Final = 1.25  # than the fastest candidate when scouted: such a one is not raced
+RACE_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """The held-back samples, what the float model answers for them, and their labels where there are any."""
+
+    samples: Samples
+    reference: Answers
+    labels: Labels | None
+    feed: Tensors  # one sample as the model takes it
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of a candidate; see `results.CandidateResult`."""
+
+    made: Made
+    size_bytes: int
+    fidelity: Fidelity
+    accuracy: Accuracy | None = None
+    drop: Drop | None = None
+    p50_us: float | None = None
+    timing: Timing | None = None
+
+    def judged(self) -> Judged:
+        """Return what the choice needs of it."""
+        return Judged(
+            name=self.made.name,
+            size_bytes=self.size_bytes,
+            drop_points=self.drop.points if self.drop else None,
+            cosine_min=self.fidelity.cosine_min,
+            p50_us=self.p50_us,
+            medians_us=self.timing.medians_us if self.timing else (),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The figures of all candidates of a target, float32 first, and what a person should know about them."""
+
+    figures: tuple[Figures, ...]
+    notes: tuple[str, ...] = ()
+
+
+def local_settings(target: Target) -> tuple[Settings | None, str]:
+    """Return how a target's artifacts are evaluated on this machine, and a note where that is not the target's own way.
+
+    Answers are judged on the CPU where the target's accelerator is not here, and in ONNX Runtime where the target's own
+    runtime is not here but reads ONNX, too. `None`: they can't be judged.
+    """
+    settings = target.settings()
+    if installed(target.runtime):
+        if target.device == "cpu" or obstacle(target) is None:
+            return settings, ""
+        note = f"Answers were judged on this machine's CPU: {target.device} is not here."
+        return msgspec.structs.replace(settings, device="cpu"), note
+    if target.suffix == find_runtime("onnxruntime").suffix and installed("onnxruntime"):
+        note = f"Answers were judged in ONNX Runtime: {target.runtime} is not installed here."
+        return msgspec.structs.replace(settings, runtime="onnxruntime", device="cpu"), note
+    return None, f"Answers were not judged: {target.runtime} is not installed here."
+
+
+def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, progress: Progress = SILENT) -> Outcome:
+    """Evaluate and time a target's candidates.
+
+    Args:
+        made: Candidates, float32 first.
+        target: Where they run.
+        held: What they are judged on.
+        limits: What may be spent: candidates over it are not raced.
+        progress: Told how far the race is; the caller begins and ends the step.
+
+    Raises:
+        EdgemlError: An artifact cannot be run.
+    """
+    settings, note = local_settings(target)
+    figures = _evaluate(made, settings, held)
+    notes = [note] if note else []
+    left_out = max(f.fidelity.left_out for f in figures)
+    if left_out:
+        notes.append(
+            f"{left_out} of the float model's answers are next to nothing: a cosine would judge noise, so they were left out."
+        )
+    why_not = obstacle(target)
+    if why_not is not None or settings is None:
+        why = why_not.what if why_not is not None else "its runtime is not here"
+        return Outcome(tuple(figures), (*notes, f"Its latency was not measured: {why}."))
+    scouted = {f.made.name: scout(f.made.artifact, settings, held.feed) for f in figures}
+    names = entrants([f.judged() for f in figures], scouted, limits.max_drop, limits.budgets.get(target.name))
+    artifacts = [f.made.artifact for f in figures if f.made.name in names]
+    timings = race(artifacts, settings, seconds=RACE_S, inputs=held.feed, progress=progress)
+    timed = _time(figures, scouted, dict(zip(names, timings, strict=True)))
+    return Outcome(tuple(timed), (*notes, *timings[0].notes))
+
+
+def _evaluate(made: Sequence[Made], settings: Settings | None, held: Held) -> list[Figures]:
+    figures: list[Figures] = []
+    float_right: npt.NDArray[np.bool_] | None = None
+    for candidate in made:
+        size = candidate.artifact.stat().st_size
+        if settings is None:
+            figures.append(Figures(candidate, size, Fidelity(None, 0)))
+            continue
+        got = answers(candidate.artifact, settings, held.samples)
+        found = Figures(candidate, size, fidelity(held.reference, got))
+        if held.labels is not None:
+            right = right_answers(got[next(iter(held.reference))], held.labels)
+            float_right = right if float_right is None else float_right
+            accuracy = Accuracy(int(right.sum()), len(right))
+            found = Figures(candidate, size, found.fidelity, accuracy, paired_drop(float_right, right))
+        figures.append(found)
+    return figures
+
+
+def _time(figures: Sequence[Figures], scouted: Mapping[str, float], timings: Mapping[str, Timing]) -> list[Figures]:
+    """Join latencies to figures: those of the race, else those of the scouting, brought to the race's pace."""
+    pace = timings[FLOAT].p50_us / scouted[FLOAT]  # the machine may have run faster or slower meanwhile
+    return [
+        dataclasses.replace(
+            f,
+            timing=timings.get(f.made.name),
+            p50_us=timings[f.made.name].p50_us if f.made.name in timings else scouted[f.made.name] * pace,
+        )
+        for f in figures
+    ]
+
+
+def entrants(
+    candidates: Sequence[Judged], scouted_us: Mapping[str, float], max_drop: float, budget: Budget | None = None
+) -> list[str]:
+    """Return who is raced, in the order of `candidates`: float32, the fastest that may be chosen, and who comes close to it.
+
+    Where none but float32 may be, the first int8 one is raced nevertheless: what it would have gained is worth knowing.
+    """
+    others = [c for c in candidates if c.name != FLOAT]
+    good = [c for c in others if accurate(c, max_drop)]
+    small = [c for c in good if budget is None or budget.size_bytes is None or c.size_bytes <= budget.size_bytes]
+    rivals = [c.name for c in small or good or others[:1]]
+    fastest = min((scouted_us[name] for name in rivals), default=0.0)
+    near = {name for name in rivals if scouted_us[name] <= CLEARLY_SLOWER * fastest}
+    return [c.name for c in candidates if c.name == FLOAT or c.name in near]
+
+
+def scout(artifact: Path, settings: Settings, feed: Tensors) -> float:
+    """Return roughly how long one inference takes, in microseconds: the median of a few, in this process."""
+    session = find_runtime(settings.runtime).load(artifact, settings)
+    try:
+        session.run(feed)  # some runtimes prepare themselves at the first one
+        times: list[float] = []
+        until = time.perf_counter() + SCOUT_S
+        while time.perf_counter() < until or len(times) < SCOUT_INFERENCES:
+            began = time.perf_counter()
+            session.run(feed)
+            times.append(time.perf_counter() - began)
+        return 1e6 * float(np.median(times))
+    finally:
+        session.close()

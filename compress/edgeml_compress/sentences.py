@@ -1,0 +1,127 @@
+"""What was done and why, in words: the steps of the report, and the notes of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from edgeml_compress.choice import FLOAT, Choice
+from edgeml_compress.judging import Figures, Outcome
+from edgeml_compress.making import Made, Tried
+from edgeml_compress.results import StepDone, TargetResult
+from edgeml_compress.source import Source
+
+OBSERVERS: Final = {
+    "minmax": "the full range",
+    "percentile": "99.99 % of the values",
+    "mse": "the range of least squared error",
+}
+REWRITES: Final = {
+    "fold_constants": ("Computed {} beforehand.", "constant", "They are the same at every inference."),
+    "drop_identities": ("Dropped {}.", "identity node", "They hand on what they are given."),
+    "fold_batch_norm": ("Folded {} into the layers before.", "batch norm", "They cost time and change nothing."),
+    "join_matmul_and_bias": (
+        "Joined {} with the bias.",
+        "matrix product",
+        "A bias is added in 32 bits, without rounding.",
+    ),
+}
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 layer`, `22 layers`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def prepared(source: Source) -> list[StepDone]:
+    """Say how the graph was made simpler."""
+    if not source.changes and source.moved < 1:
+        effect = f"worst cosine {source.moved:.5f}"
+        return [StepDone("Left the graph as it was.", "Making it simpler changed its answers.", effect)]
+    effect = f"worst cosine {source.moved:.5f}"
+    steps = []
+    for name, count in source.changes.items():
+        if count:
+            what, noun, why = REWRITES.get(name, (f"{name}: {{}}.", "place", ""))
+            steps.append(StepDone(what.format(counted(count, noun)), why, effect))
+    return steps
+
+
+def calibrated(source: Source) -> StepDone:
+    """Say what the calibration rests on."""
+    found = source.calibration
+    seen = f"{counted(found.samples, 'sample')}, {counted(len(found.tensors), 'tensor')}"
+    broken = sum(not s.usable for s in found.tensors.values())
+    effect = f"{counted(broken, 'tensor')} always 0 or not finite" if broken else "a range for every tensor"
+    return StepDone(
+        f"Calibrated once: {seen}.", "Every target and candidate shares it; no figure rests on them.", effect
+    )
+
+
+def ranges(tried: Sequence[Tried], samples: int, names: Sequence[str]) -> StepDone:
+    """Say which observer was taken for the targets `names`, and what the others would have cost; best first in `tried`."""
+    best, *others = tried
+    what = f"Drew the ranges of activations from {OBSERVERS.get(best.observer, best.observer)}"
+    where = f" for {', '.join(names)}"
+    if not others:
+        return StepDone(f"{what}{where}.", "Every way to draw them gave the same.", f"error {_percent(best.error)}")
+    against = f"the output's error on {counted(samples, 'validation sample')} is the smallest of {len(tried)} ways"
+    effect = f"{_percent(best.error)} instead of {_percent(others[0].error)} ({others[0].observer})"
+    if best.accuracy is not None and others[0].accuracy is not None:
+        effect += f"; accuracy {_percent(best.accuracy)} and {_percent(others[0].accuracy)}"
+    return StepDone(f"{what}{where}.", f"There {against}.", effect)
+
+
+def range_title(best: Mapping[str, str]) -> str:
+    """Return what the line of the calibration says: `ranges at 99.99 %`, of one or several schemes."""
+    return " and ".join(dict.fromkeys(OBSERVERS.get(o, o) for o in best.values()))
+
+
+def made(candidates: Sequence[Sequence[Made]]) -> str:
+    """Return `5 candidates for 3 targets`."""
+    names = {m.name for of_one in candidates for m in of_one}
+    return f"{counted(len(names), 'candidate')} for {counted(len(candidates), 'target')}"
+
+
+def measured(outcomes: Iterable[Outcome], samples: int) -> str:
+    """Return what the figures rest on."""
+    timings = [f.timing for o in outcomes for f in o.figures if f.timing is not None]
+    held = counted(samples, "held-back sample")
+    if not timings:
+        return f"{held}; no latency"
+    per_load = min(t.inferences // t.loads for t in timings)
+    return f"{held}; {counted(min(t.loads for t in timings), 'load')} of {per_load:,} inferences or more each"
+
+
+def chosen(result: TargetResult) -> StepDone:
+    """Say what a target takes and why."""
+    why = result.reason[:1].upper() + result.reason[1:]
+    if result.p50_us is None or result.float_p50_us is None:
+        effect = f"{result.size_bytes / 1000:,.0f} kB instead of {result.float_size_bytes / 1000:,.0f}"
+    else:
+        effect = f"{result.p50_us / 1000:.3g} ms instead of {result.float_p50_us / 1000:.3g}"
+    return StepDone(f"Took {result.chosen} for {result.target}.", f"{why}.", effect)
+
+
+def notes(taken: Figures, choice: Choice, others: Sequence[str], max_drop: float, target: str) -> list[str]:
+    """Return a target's notes: the choice where it needs words, what is uncertain, and `others`."""
+    found = []
+    if choice.unmet is not None:
+        found.append(f"No candidate meets the budget: {choice.unmet}.")
+    elif taken.made.name == FLOAT or taken.timing is None or "smallest" in choice.reason:
+        reason = choice.reason[:1].upper() + choice.reason[1:]
+        found.append(f"{reason}.")
+    drop = taken.drop
+    if drop is not None and taken.made.name != FLOAT and drop.points <= max_drop < drop.high:
+        samples = taken.accuracy.samples if taken.accuracy is not None else 0
+        found.append(
+            f"{counted(samples, 'held-back sample')} are too few to be sure of the budget: {drop.points:.1f} points were "
+            f"lost, and the 95 % interval goes to {drop.high:.1f}, {max_drop:g} allowed."
+        )
+    if taken.timing is None and taken.p50_us is None:
+        found.append(f"To measure it, run on the hardware: edgeml bench {taken.made.artifact.name} --target {target}.")
+    return [*found, *others]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

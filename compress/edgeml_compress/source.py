@@ -1,0 +1,164 @@
+"""What candidates are made of: the float model read, prepared and calibrated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeml_bench import answers
+from edgeml_compress.calibration import Calibration, calibrate, observed
+from edgeml_compress.fidelity import Answers, fidelity
+from edgeml_compress.layers import weights
+from edgeml_compress.passes import Draft
+from edgeml_compress.preparation import lift, prepare
+from edgeml_compress.running import Samples, batches, open_session
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import sha256_of
+from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.contract.settings import Settings
+from edgeml_targets.models import read_model
+from edgeml_targets.target import Scheme
+
+Labels = npt.NDArray[np.integer[Any]]
+
+CALIBRATION_FILE: Final = "calibration.msgpack"
+TRIED_SAMPLES: Final = 16  # on which preparing must not change the answers
+SAME: Final = 0.99999
+REFERENCE: Final = Settings(target="reference", runtime="onnxruntime")
+"""What the float model answers is asked of ONNX Runtime, whatever the target: a fault of an exporter then shows."""
+
+
+@dataclass(frozen=True)
+class CalibrationData:
+    """Samples, disjoint, by what they are for; an array an input, the first axis counts samples.
+
+    Args:
+        ranges: Ranges are drawn from these.
+        validation: Choices on the way are made by these.
+        evaluation: Held back: they alone give the figures and the final choice.
+        validation_labels, evaluation_labels: Classes, (samples,), counted from 0; `None` without labels.
+    """
+
+    ranges: Samples
+    validation: Samples
+    evaluation: Samples
+    validation_labels: Labels | None = None
+    evaluation_labels: Labels | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A float model, ready to be compressed.
+
+    Args:
+        path: Its file.
+        model: Its prepared graph.
+        changes: How often each rewrite found something to do while preparing, by its name; empty when all were undone.
+        moved: The worst cosine between the answers before and after preparing.
+        calibration: What its tensors held.
+    """
+
+    path: Path
+    model: ir.Model
+    changes: Mapping[str, int]
+    moved: float
+    calibration: Calibration = field(default_factory=Calibration)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its constants hold."""
+        constants = (v.const_value for v in self.model.graph.initializers.values())
+        return sum(int(c.size) for c in constants if c is not None)
+
+    @property
+    def layers(self) -> int:
+        """How many nodes hold weights."""
+        return sum(len(w.value.uses()) for w in weights(self.model).values())
+
+    def draft(self, scheme: Scheme) -> Draft:
+        """Return a draft for a scheme, to which no pass was applied yet."""
+        return Draft(self.model, Encodings(), self.calibration, scheme)
+
+
+def read_source(path: Path, tried: Samples) -> Source:
+    """Read and prepare a model; where that would change its answers for the samples `tried`, the graph is left as it is.
+
+    Raises:
+        EdgemlError: The model cannot be read, is quantized already or has broken weights, or does not take the samples.
+    """
+    model, where = read_model(path), str(path)
+    plain = lift(model, where=where)
+    prepared = prepare(model, where=where)
+    few = {name: array[:TRIED_SAMPLES] for name, array in tried.items()}
+    moved = fidelity(_answers(plain, few), _answers(prepared.model, few)).cosine_min
+    if moved is None:  # no answer of these samples can be judged
+        moved = 1.0
+    return Source(path, prepared.model, prepared.changes, moved) if moved >= SAME else Source(path, plain, {}, moved)
+
+
+def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress = SILENT) -> Source:
+    """Return `source` with its calibration: the one in the file `saved` where model and samples are the same, else a new one."""
+    fingerprint = f"{sha256_of(source.path)} {hash_of(samples)}"
+    calibration = _load(saved, fingerprint, source.model)
+    if calibration is None:
+        calibration = calibrate(source.model, samples, source=fingerprint, progress=progress)
+    return Source(source.path, source.model, source.changes, source.moved, calibration)
+
+
+def reference_answers(source: Source, samples: Samples) -> Answers:
+    """Return what the float model as it was read answers, in ONNX Runtime; the samples' arrays are as `answers` takes them."""
+    return answers(source.path, REFERENCE, samples)
+
+
+def check_labels(reference: Answers, labels: Labels | None, where: str) -> None:
+    """Refuse labels that the model's first output has no score for.
+
+    Raises:
+        EdgemlError: A label is below 0, or there are not so many scores.
+    """
+    if labels is None or len(labels) == 0:
+        return
+    name, scores = next(iter(reference.items()))
+    classes = int(np.prod(scores.shape[1:], dtype=np.int64))
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise EdgemlError(
+            f"the labels go from {low} to {high}, and output {name} has {classes} scores",
+            where=where,
+            mend="give classes counted from 0, or leave the labels out",
+        )
+
+
+def hash_of(samples: Samples) -> str:
+    """Return the SHA-256 of samples: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(samples):
+        array = samples[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _load(saved: Path, fingerprint: str, model: ir.Model) -> Calibration | None:
+    if not saved.is_file():
+        return None
+    try:
+        found = Calibration.load(saved)
+    except EdgemlError:  # written by another version: it is made anew
+        return None
+    return found if found.source == fingerprint and set(observed(model)) == set(found.tensors) else None
+
+
+def _answers(model: ir.Model, samples: Samples) -> Answers:
+    session = open_session(model)
+    names = [output.name for output in session.get_outputs()]
+    parts = [session.run(names, dict(batch.feed)) for batch in batches(model, samples, most=1)]
+    return {name: np.stack([part[i] for part in parts]) for i, name in enumerate(names)}
