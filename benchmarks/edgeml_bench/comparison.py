@@ -21,7 +21,7 @@ from edgeml_bench.jobs import Entrant, Job, Load, Outcome, run_job
 from edgeml_bench.latency import added_memory_bytes, runnable_here
 from edgeml_bench.machines import Machine
 from edgeml_bench.racing import medians_us, paired_medians_us
-from edgeml_bench.statistics import Estimate, quantiles, ratio_interval
+from edgeml_bench.statistics import LEAST_PAIRS, Estimate, quantiles, ratio_interval
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.histogram import Histogram, histogram
 from edgeml_targets.contract.progress import SILENT, Progress
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edgeml_targets.target import Target
 
 SCHEMA: Final = "edgeml.compare/1"
-LOADS: Final = 10
+LOADS: Final = 12
 SECONDS: Final = 8.0
 LEAST_PER_LOAD: Final = 10
 LEAST_DIFFERENCE: Final = 0.01  # what two copies of one file may differ by; less cannot be put down to the model
@@ -275,13 +275,21 @@ def _measures(sides: Sequence[Side], outcome: Outcome, p50: Estimate) -> tuple[M
         ratio = ratio_interval([of_load(x) for x in loads_a], [of_load(x) for x in loads_b])
         return _measure(name, unit, (of_side(a), of_side(b)), ratio)
 
+    def balanced(name: str, unit: str, of_side: Callable[[Side], float], of_load: Callable[[Load], float]) -> Measure:
+        logs = np.log([[of_load(x) for x in loads] for loads in (loads_a, loads_b)])
+        pairs = len(loads_a) // 2  # A is loaded first in one round and B in the next: who comes first, pays more
+        means = logs[:, : 2 * pairs].reshape(2, pairs, 2).mean(axis=2)
+        if pairs < LEAST_PAIRS:
+            return Measure(name=name, unit=unit, a=of_side(a), b=of_side(b), ratio=of_side(b) / of_side(a))
+        return _measure(name, unit, (of_side(a), of_side(b)), ratio_interval(*np.exp(means)))
+
     return (
         _measure("p50 latency", "us", (a.p50_us, b.p50_us), p50),
         paired("p90 latency", "us", lambda s: s.p90_us, lambda x: quantiles(x.times_us, [0.9])[0]),
         paired("p99 latency", "us", lambda s: s.p99_us, lambda x: quantiles(x.times_us, [0.99])[0]),
         paired("throughput", "1/s", lambda s: s.throughput_per_s, lambda x: 1e6 / float(x.times_us.mean())),
-        paired("load time", "ms", lambda s: s.load_ms, lambda x: x.load_ms),
-        paired("first inference", "us", lambda s: s.first_us, lambda x: x.first_us),
+        balanced("load time", "ms", lambda s: s.load_ms, lambda x: x.load_ms),
+        balanced("first inference", "us", lambda s: s.first_us, lambda x: x.first_us),
         _once("memory added", "bytes", a.added_memory_bytes, b.added_memory_bytes),
         _once("size", "bytes", a.size_bytes, b.size_bytes),
     )

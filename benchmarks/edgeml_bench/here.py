@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgeml_bench.gpus import gpus
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.runtimes import installed
 
@@ -20,7 +20,6 @@ PACKAGES: Final = {
     "tensorrt": "install TensorRT with its Python module (JetPack has it)",
 }
 """How to get a runtime's library."""
-NVIDIA: Final = (Path("/proc/driver/nvidia/version"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 SAME: Final = {"amd64": "x86_64", "arm64": "aarch64"}  # other systems' words for one architecture
 
 
@@ -43,7 +42,7 @@ def obstacle(target: Target) -> Obstacle | None:
             where=target.name,
             mend="run edgeml bench on the hardware itself, or name a target of this machine",
         )
-    if target.device.startswith("cuda") and not any(path.exists() for path in NVIDIA):
+    if target.device.startswith("cuda") and not any(gpu.vendor == "NVIDIA" for gpu in gpus()):
         return Obstacle(
             "no NVIDIA GPU is here",
             where=target.name,

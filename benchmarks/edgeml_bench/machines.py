@@ -32,6 +32,22 @@ FEATURES: Final[dict[str, str]] = {
     "sme": "matrix tiles",
 }
 """CPU features that matter for inference, by the kernel's own names, and what each is for."""
+FEATURES_OF: Final[dict[str, tuple[str, ...]]] = {
+    "x86_64": (
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512_vnni",
+        "avx_vnni",
+        "avx512_bf16",
+        "avx512_fp16",
+        "amx_int8",
+        "amx_bf16",
+    ),
+    "aarch64": ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+    "armv7l": ("neon",),
+}
+"""Which of them a processor of an architecture may have."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

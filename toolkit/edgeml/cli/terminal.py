@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 VERB_WIDTH: Final = 10
 WIDTH: Final = 100
-STYLES: Final = {"ok": "green", "warn": "yellow", "bad": "red", "run": "blue"}
-PLAIN: Final = {"ok": "[ok]", "warn": "[!]", "bad": "[x]", "run": "*"}
-DRAWN: Final = {"ok": "✓", "warn": "!", "bad": "✗", "run": "•"}
+STYLES: Final = {"ok": "green", "warn": "yellow", "bad": "red", "run": "blue", "off": "bright_black"}
+PLAIN: Final = {"ok": "[ok]", "warn": "[!]", "bad": "[x]", "run": "*", "off": "-"}
+DRAWN: Final = {"ok": "✓", "warn": "!", "bad": "✗", "run": "•", "off": "•"}
 OF_VERDICT: Final = {"pass": "ok", "fail": "bad", "insufficient": "warn", "waived": "warn", "pending": "run"}
 
 
@@ -34,7 +34,7 @@ def say_error(message: str) -> None:
 
 
 def mark(status: str) -> str:
-    """Return the mark of a status (`ok`, `warn`, `bad`, `run`) in this terminal's encoding."""
+    """Return the mark of a status (`ok`, `warn`, `bad`, `run`, `off`: not here, and no fault) in this terminal's encoding."""
     return (DRAWN if (sys.stderr.encoding or "").lower().startswith("utf") else PLAIN)[status]
 
 
