@@ -1,0 +1,55 @@
+"""`edgeml flash`: prepare a device by one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeml.cli.options import AsJson, ProjectFolder
+
+app = typer.Typer()
+
+
+@app.command()
+def flash(
+    destination: Annotated[str, typer.Argument(help="`dir:PATH`, or `ssh://user@host[:port][/folder]`.")],
+    target: Annotated[str, typer.Option("--target", help="The device's target; needed unless --uninstall.")] = "",
+    device: Annotated[
+        str, typer.Option("--device", help="The device's name; default: the folder's or the host's.")
+    ] = "",
+    group: Annotated[str, typer.Option("--group", help="The group that it joins.")] = "default",
+    ssh_option: Annotated[
+        list[str] | None, typer.Option("--ssh-option", help="An OpenSSH option, `IdentityFile=/path`; again for more.")
+    ] = None,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Stop the agent and remove it.")] = False,
+    project: ProjectFolder = Path(),
+    json: AsJson = False,
+) -> None:
+    """Prepare a device: agent, identity and bundle. Example: edgeml flash ssh://pi@192.168.0.40 --target raspberrypi5-onnxruntime"""
+    import msgspec
+
+    from edgeml import flash as flashing
+    from edgeml import load_project
+    from edgeml.cli import terminal
+
+    if uninstall:
+        flashing.uninstall(destination, ssh_options=ssh_option or ())
+        typer.echo(f"{destination} is no device any more.", err=True)
+        return
+    if not target:
+        raise typer.BadParameter("give the device's target, --target raspberrypi5-onnxruntime")
+    done = flashing.flash(
+        load_project(project),
+        destination,
+        target=target,
+        device=device,
+        group=group,
+        ssh_options=ssh_option or (),
+        progress=terminal.Steps(),
+    )
+    if json:
+        typer.echo(msgspec.json.encode(done))
+    else:
+        terminal.headline(f"{done.device} is flashed with {done.release}; {done.next}.")

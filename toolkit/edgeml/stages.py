@@ -1,0 +1,287 @@
+"""The chain, a function a stage; each ends in the gates of its phase and raises `GateFailed` when one does not hold.
+
+prepare -> engineer -> evaluate -> deploy. `edgeml train`, `compress`, `fleet release`, `retrain` and `demo` are made of them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+
+from edgeml import evidence, ledger, lifecycle
+from edgeml.drill import drills
+from edgeml.gates import success_criteria_stated
+from edgeml.gates.fallback_tried import FallbackEvidence
+from edgeml.model import Model
+from edgeml.project import Project
+from edgeml_targets.contract.bundle import Manifest, open_bundle, read_manifest
+from edgeml_targets.contract.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from edgeml.data import Dataset
+    from edgeml_agent.messages import Release
+    from edgeml_bench import Drop, Timing
+    from edgeml_compress import Compression
+    from edgeml_compress.results import TargetResult
+
+RACE_S: Final = 3.0  # a target: enough to see 2 % on a quiet machine
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What the fleet runs: the release, its model, and each target's bundle."""
+
+    release: str
+    model: str
+    bundles: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model whose artifacts were made, measured and packed: the results, and each target's bundle."""
+
+    model: Model
+    compression: Compression
+    bundles: dict[str, Path]
+    champion: Champion | None = None
+    fallbacks: dict[str, Path] = field(default_factory=dict)
+
+
+def prepare(project: Project, *, progress: Progress = SILENT) -> Dataset:
+    """Prepare the data; the gates of business and data understanding and of data preparation judge it.
+
+    Raises:
+        GateFailed: One of them does not hold.
+        EdgemlError: The data cannot be read.
+    """
+    from edgeml import data
+
+    criteria = success_criteria_stated.evidence_of(project)
+    lifecycle.require([lifecycle.record(project, "success_criteria_stated", criteria, subject=project.name)])
+    dataset = data.prepare(project, progress=progress)
+    judged = {
+        "enough_samples_a_class": evidence.of_samples(dataset),
+        "no_sample_in_two_splits": evidence.of_splits(dataset),
+        "data_unit_tests_hold": evidence.of_data_tests(dataset),
+    }
+    _judge(project, judged, subject=dataset.version)
+    return dataset
+
+
+def engineer(project: Project, dataset: Dataset, *, progress: Progress = SILENT) -> Model:
+    """Train a model; the gates of model engineering judge it.
+
+    Raises:
+        GateFailed: It does not beat the baseline, or its manifest is not whole.
+    """
+    from edgeml.train import train
+
+    model = train(project, dataset, progress=progress)
+    judge_model(project, model, dataset)
+    return model
+
+
+def judge_model(project: Project, model: Model, dataset: Dataset) -> None:
+    """Let the gates of model engineering judge a model that was trained or imported.
+
+    Raises:
+        GateFailed: It does not beat the baseline, or its manifest is not whole.
+    """
+    judged = {
+        "beats_trivial_baseline": evidence.of_baseline(model, dataset),
+        "manifest_whole": evidence.of_manifest(model),
+    }
+    _judge(project, judged, subject=model.id)
+
+
+def evaluate(project: Project, model: Model, dataset: Dataset, *, progress: Progress = SILENT) -> Evaluated:
+    """Compress, measure and pack a model for every target; the gates of model evaluation judge the artifacts.
+
+    Raises:
+        GateFailed: An artifact misses the criterion, unknown inputs pass as known, or the champion is better.
+    """
+    from edgeml.compression import compress_project
+
+    compression = compress_project(project, model=model, dataset=dataset, progress=progress)
+    return judge_artifacts(project, model, dataset, compression, progress=progress)
+
+
+def judge_artifacts(
+    project: Project, model: Model, dataset: Dataset, compression: Compression, *, progress: Progress = SILENT
+) -> Evaluated:
+    """Pack what compression chose, and let the gates of model evaluation judge it; see `evaluate`."""
+    from edgeml.bundling import make_bundle, reference_indexes
+
+    champion = champion_of(project)
+    progress.begin("Packed")
+    folder = project.workspace / "bundles" / model.id
+    bundles, fallbacks = {}, dict(champion.bundles) if champion else {}
+    for target in compression.targets:
+        path = folder / f"{target.target}.bundle"
+        make_bundle(project, model, dataset, target, out=path)
+        bundles[target.target] = path
+        if target.target not in fallbacks:  # of a first release: the float bundle
+            float_path = folder / f"{target.target}.float32.bundle"
+            make_bundle(project, model, dataset, _in_float(target), out=float_path)
+            fallbacks[target.target] = float_path
+    reference = read_manifest(next(iter(bundles.values()))).reference
+    known, _ = dataset.ready_at(reference_indexes(dataset))
+    judged = {
+        "artifact_meets_criterion": evidence.of_criterion(model, compression),
+        "unknown_inputs_flagged": evidence.of_unknown(model, reference, known),
+        "challenger_beats_champion": _against(project, model, dataset, bundles, champion),
+    }
+    progress.end(f"{len(bundles)} bundles, {len(fallbacks)} to fall back to")
+    _judge(project, judged, subject=model.id)
+    return Evaluated(model, compression, bundles, champion, fallbacks)
+
+
+def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress: Progress = SILENT) -> Release:
+    """Hold artifacts against their budgets, try the way back, sign a release, and start its rollout.
+
+    Raises:
+        GateFailed: A budget is not met or the fallback does not answer as before.
+    """
+    from edgeml.server.releases import publish
+    from edgeml.server.store import Store
+
+    progress.begin("Released")
+    model, compression = evaluated.model, evaluated.compression
+    runnable = {t: p for t, p in evaluated.bundles.items() if _runs_here(project, t)}
+    judged = {
+        "fits_budget": evidence.of_budget(model, compression, _races(runnable, evaluated.champion)),
+        "fallback_tried": FallbackEvidence(model.id, drills(runnable, evaluated.fallbacks)),
+    }
+    _judge(project, judged, subject=model.id)
+    store = Store.of(project)
+    try:
+        release = publish(
+            project,
+            model.id,
+            evaluated.bundles,
+            ledger_head=ledger.head(project.ledger),
+            store=store,
+            notes=notes,
+            accuracies={t.target: t.accuracy for t in compression.targets},
+        )
+    finally:
+        store.close()
+    progress.end(f"{release.name}, signed: {len(release.bundles)} bundles")
+    return release
+
+
+def champion_of(project: Project) -> Champion | None:
+    """Return what the fleet runs, or `None` before the first release has settled."""
+    from edgeml.server import rollout
+    from edgeml.server.releases import bundle_file, read_release
+    from edgeml.server.store import Store
+
+    store = Store.of(project)
+    try:
+        with store.reading() as connection:
+            name = rollout.current_release(connection)
+    finally:
+        store.close()
+    if name is None:
+        return None
+    release = read_release(project, name)
+    return Champion(name, release.model, {t: bundle_file(project, ref.sha256) for t, ref in release.bundles.items()})
+
+
+def verify_ledger(project: Project) -> lifecycle.Verified:
+    """Check the ledger, its evidence, and that the heads in signed releases are in it."""
+    from edgeml.server.releases import release_heads
+
+    return lifecycle.verify(project, release_heads(project))
+
+
+def _judge(project: Project, judged: dict[str, msgspec.Struct], *, subject: str) -> None:
+    """Record every verdict, then stop at the first that does not hold: people see all that is wrong at once."""
+    lifecycle.require([lifecycle.record(project, gate, e, subject=subject) for gate, e in judged.items()])
+
+
+def _in_float(target: TargetResult) -> TargetResult:
+    """Return what a target takes when the float model is chosen."""
+    return msgspec.structs.replace(
+        target,
+        chosen="float32",
+        artifact=target.float_artifact,
+        size_bytes=target.float_size_bytes,
+        p50_us=target.float_p50_us,
+        accuracy=target.float_accuracy,
+    )
+
+
+def _runs_here(project: Project, target: str) -> bool:
+    from edgeml_bench import obstacle
+
+    return obstacle(project.target(target)) is None
+
+
+def _against(
+    project: Project, model: Model, dataset: Dataset, bundles: dict[str, Path], champion: Champion | None
+) -> msgspec.Struct:
+    """Compare the compressed challenger with the compressed champion on one target that runs here."""
+    shared = [t for t in bundles if champion and t in champion.bundles and _runs_here(project, t)]
+    if champion is None or champion.model == model.id or not shared:
+        return evidence.of_challenger(model, "", None, None)
+    fresh = np.intersect1d(dataset.newest, dataset.splits["validation"])
+    new, old = bundles[shared[0]], champion.bundles[shared[0]]
+    lost_fresh = (len(fresh), _lost(dataset, fresh, old, new)) if len(fresh) else None
+    test = dataset.splits["test"]
+    lost_test = (len(test), _lost(dataset, test, old, new)) if len(test) else None
+    return evidence.of_challenger(model, champion.model, lost_fresh, lost_test)
+
+
+def _lost(dataset: Dataset, indexes: np.ndarray[tuple[int], np.dtype[np.int64]], old: Path, new: Path) -> Drop:
+    from edgeml_bench import paired_drop
+
+    return paired_drop(*(right_of(path, dataset, indexes) for path in (old, new)))
+
+
+def right_of(
+    bundle: Path, dataset: Dataset, indexes: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return for each sample of `indexes` whether a bundle's artifact answers it rightly, (samples,).
+
+    Raises:
+        EdgemlError: It is no bundle, or its artifact cannot be run here.
+    """
+    inputs, labels = dataset.ready_at(indexes)
+    return right_on(bundle, inputs, labels)
+
+
+def right_on(
+    bundle: Path,
+    inputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return for each input, as the network is fed, whether a bundle's artifact answers it rightly, (samples,)."""
+    from edgeml_bench import answers
+    from edgeml_bench.accuracy import right_answers
+
+    with tempfile.TemporaryDirectory(prefix="edgeml-judge-") as scratch:
+        opened = open_bundle(bundle, Path(scratch))
+        said: Manifest = opened.manifest
+        outputs = answers(opened.artifact, said.settings, {said.input.name: inputs})
+    return np.asarray(right_answers(outputs[said.output.name], labels))
+
+
+def _races(bundles: dict[str, Path], champion: Champion | None) -> dict[str, Timing]:
+    """Time each target's artifact against the champion's, interleaved; nothing where there is no champion."""
+    from edgeml_bench import race
+
+    found: dict[str, Timing] = {}
+    for target, path in bundles.items():
+        if champion is None or target not in champion.bundles:
+            continue
+        with tempfile.TemporaryDirectory(prefix="edgeml-race-") as scratch:
+            old = open_bundle(champion.bundles[target], Path(scratch) / "old")
+            new = open_bundle(path, Path(scratch) / "new")
+            found[target] = race([old.artifact, new.artifact], new.manifest.settings, seconds=RACE_S)[1]
+    return found
