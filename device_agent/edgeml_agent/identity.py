@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from edgeml_agent.messages import Hash, Name
+from edgeml_agent.messages import Hash, Name, TargetName
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
 
@@ -36,7 +36,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     device: Name
     group: Name
-    target: str
+    target: TargetName
     broker_host: str
     broker_port: Port
     token: str

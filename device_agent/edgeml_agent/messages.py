@@ -22,7 +22,10 @@ MOST_MESSAGE_BYTES: Final = 64 << 10
 MOST_RELEASE_BYTES: Final = 1 << 20
 NAME: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # a DNS label: safe in topics, file names and addresses
 
+TARGET: Final = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"  # `x86_64-litert` is no DNS label
+
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
+TargetName = Annotated[str, msgspec.Meta(pattern=TARGET)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -49,7 +52,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
     began_at: float
     ended_at: float
     release: Name
-    target: Name
+    target: TargetName
     answers: Count
     unknown: Count
     errors: Count
@@ -82,7 +85,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     sequence: Count
     at: float
     release: Name
-    target: Name
+    target: TargetName
     event: str
     detail: str = ""
     offered: str = ""
