@@ -260,9 +260,17 @@ def _runtime(name: str) -> Need:
     )
 
 
-def _program(name: str, purpose: str, get: str, required: bool) -> Need:
+def _program(name: str, role: str, purpose: str, get: str) -> Need:
     path = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    return Need(kind="program", name=name, version=path, purpose=purpose, get=get, required=required)
+    return Need(
+        kind="program",
+        name=name,
+        version=path,
+        role=role,
+        purpose=purpose,
+        get=get,
+        required=name == REQUIRED_PROGRAM,
+    )
 
 
 def _sense(name: str) -> Sensed:
