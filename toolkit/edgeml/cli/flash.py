@@ -30,17 +30,18 @@ def flash(
     """Prepare a device: agent, identity and bundle. Example: edgeml flash ssh://pi@192.168.0.40 --target raspberrypi5-onnxruntime"""
     import msgspec
 
-    from edgeml import flash as flashing
     from edgeml import load_project
     from edgeml.cli import terminal
+    from edgeml.flash import flash_device
+    from edgeml.flash import uninstall as remove
 
     if uninstall:
-        flashing.uninstall(destination, ssh_options=ssh_option or ())
+        remove(destination, ssh_options=ssh_option or ())
         typer.echo(f"{destination} is no device any more.", err=True)
         return
     if not target:
         raise typer.BadParameter("give the device's target, --target raspberrypi5-onnxruntime")
-    done = flashing.flash(
+    done = flash_device(
         load_project(project),
         destination,
         target=target,

@@ -22,8 +22,8 @@ def retrain(
     import msgspec
 
     from edgeml import load_project
-    from edgeml import retrain as run
     from edgeml.cli import terminal
+    from edgeml.retraining import retrain as run
 
     done = run(load_project(project), notes=notes, progress=terminal.Steps())
     if json:

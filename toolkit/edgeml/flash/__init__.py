@@ -41,7 +41,7 @@ class Flashed(msgspec.Struct, frozen=True, kw_only=True):
     next: str
 
 
-def flash(
+def flash_device(
     project: Project,
     destination: str,
     *,
