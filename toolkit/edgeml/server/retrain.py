@@ -1,0 +1,171 @@
+"""The retrain job: a child process, `edgeml retrain --json`, one at a time, which dies with the server.
+
+It trains, compresses, lets the challenger meet the champion, and publishes the release itself; the server only watches
+and notes how it ended. One that the server's end cut short is noted as interrupted and starts anew: it had no say yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from edgeml.figures import percent
+from edgeml.project import Project
+from edgeml.server import children
+from edgeml.server.alarms import Alarm, close_alarm, open_alarm
+from edgeml.server.decisions import Decision, decide
+from edgeml.server.store import Store
+from edgeml.server.tables import RETRAINS
+
+SCHEMA: Final = "edgeml.retrain/1"
+MEND: Final = "Read fleet/retrain.log, then add labels that show what has changed."
+_LOG = logging.getLogger(__name__)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a retrain says on its standard output.
+
+    Args:
+        schema: Name and version of this document.
+        verdict: `pass` when the challenger won and was released, else `fail`.
+        release: The release's name.
+        reason: Why, one sentence with figures.
+        champion, challenger: What was measured of each.
+    """
+
+    schema: str
+    verdict: str
+    release: str | None = None
+    reason: str = ""
+    champion: dict[str, Any] = {}
+    challenger: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The last retrain that brought no release: when it ended and how many new labels it had."""
+
+    ended_at: float
+    labels: int
+
+
+class Retrain:
+    """The retrains of a project, one at a time. Use it from one thread that lives as long as the server.
+
+    Args:
+        project: What is retrained.
+        store: Where retrains are noted.
+    """
+
+    def __init__(self, project: Project, store: Store) -> None:
+        self._project, self._store = project, store
+        self._child: subprocess.Popen[bytes] | None = None
+        self._id = 0
+        with store.writing() as connection:
+            cut = sa.update(RETRAINS).where(RETRAINS.c.ended_at.is_(None))
+            connection.execute(cut.values(ended_at=time.time(), verdict="interrupted", detail="the server ended"))
+
+    def running(self) -> bool:
+        """Say whether a retrain runs."""
+        return self._child is not None
+
+    def start(self, reason: str, labels: int, decision: Decision, now: float) -> None:
+        """Note a retrain and start it: one that is noted and was not started counts as interrupted.
+
+        Raises:
+            RuntimeError: One runs already.
+        """
+        if self._child is not None:
+            raise RuntimeError("a retrain runs already")
+        with self._store.writing() as connection:
+            row = {"started_at": now, "reason": reason, "labels": labels}
+            self._id = connection.execute(sa.insert(RETRAINS).values(row).returning(RETRAINS.c.id)).scalar_one()
+            decide(connection, decision, now)
+        command = [sys.executable, "-m", "edgeml", "retrain", "--project", str(self._project.root), "--json"]
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        with self._output.open("wb") as output, self._log.open("wb") as log:
+            self._child = children.start(command, output=output, errors=log)
+        _LOG.info("a retrain runs: %s", reason)
+
+    def poll(self, now: float) -> Result | None:
+        """Note how a retrain ended, if it did since the last call; return its result where it gave one."""
+        if self._child is None or (code := self._child.poll()) is None:
+            return None
+        self._child = None
+        result = _read(self._output)
+        self._note(result, "" if result else f"exit {code}: {_last_line(self._log)}", now)
+        return result
+
+    def stop(self) -> None:
+        """End a retrain that runs."""
+        if self._child is not None:
+            children.stop(self._child)
+            self._child = None
+
+    def last_failed(self, since: float) -> Failed | None:
+        """Return the last retrain that brought nothing and ended since then, seconds since 1970."""
+        brought_nothing = sa.and_(RETRAINS.c.verdict.in_(("fail", "error")), RETRAINS.c.ended_at >= since)
+        query = sa.select(RETRAINS.c.ended_at, RETRAINS.c.labels).where(brought_nothing)
+        with self._store.reading() as connection:
+            row = connection.execute(query.order_by(RETRAINS.c.id.desc()).limit(1)).first()
+        return None if row is None else Failed(row.ended_at, row.labels)
+
+    def _note(self, result: Result | None, error: str, now: float) -> None:
+        verdict = result.verdict if result else "error"
+        detail = result.reason if result else error
+        _LOG.info("the retrain ended: %s, %s", verdict, detail)
+        row = {"ended_at": now, "verdict": verdict, "detail": detail, "release": result.release if result else None}
+        with self._store.writing() as connection:
+            connection.execute(sa.update(RETRAINS).where(RETRAINS.c.id == self._id).values(row))
+            decide(connection, _decision(result, detail), now)
+            if verdict == "pass":
+                close_alarm(connection, "retrain", None, now)
+            else:
+                title = "The challenger did not win" if result else "The retrain ended with an error"
+                open_alarm(connection, Alarm("retrain", "bad", title, detail, MEND), now)
+
+    @property
+    def _output(self) -> Path:
+        return self._project.fleet_folder / "retrain.json"
+
+    @property
+    def _log(self) -> Path:
+        return self._project.fleet_folder / "retrain.log"
+
+
+def _decision(result: Result | None, detail: str) -> Decision:
+    if result is None:
+        return Decision("challenger", "bad", "The retrain ended with an error", detail, "no challenger was made")
+    if result.verdict == "pass":
+        title = f"The challenger won and is {result.release}"
+        return Decision("challenger", "ok", title, _versus(result), detail)
+    return Decision("challenger", "bad", "The challenger did not win", _versus(result), detail)
+
+
+def _versus(result: Result) -> str:
+    """Return both sides' accuracies where they were measured, else nothing: the reason has its own figures."""
+    ours, theirs = result.challenger.get("accuracy"), result.champion.get("accuracy")
+    if not isinstance(ours, float) or not isinstance(theirs, float):
+        return ""
+    return f"challenger {percent(ours)}, champion {percent(theirs)}"
+
+
+def _read(file: Path) -> Result | None:
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=Result)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.schema == SCHEMA and found.verdict in ("pass", "fail") else None
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(errors="replace").strip().splitlines() if file.exists() else []
+    return lines[-1] if lines else "it said nothing"
