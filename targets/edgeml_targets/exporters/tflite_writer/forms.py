@@ -1,0 +1,180 @@
+"""The forms in which each value stands in the file, and the operators that lead from one to another.
+
+A value of the model may be held in several layouts, in float and as integers. Whoever needs a form asks for it; it is
+written when it is not there yet, and only once. So QUANTIZE, DEQUANTIZE, TRANSPOSE and RESHAPE come from here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
+
+from edgeml_targets.contract.encodings import Encoding
+from edgeml_targets.exporters.tflite_writer.flatbuffer import Array, Tensor, TfliteFile
+from edgeml_targets.exporters.tflite_writer.layouts import (
+    Layout,
+    file_shape,
+    in_model_order,
+    moving_order,
+    plain,
+    without_gaps,
+)
+from edgeml_targets.exporters.tflite_writer.quantization import Declared
+from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
+from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
+
+FLOAT32 = np.dtype(np.float32)
+INT8 = np.dtype(np.int8)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One tensor of the file that holds a value.
+
+    Args:
+        tensor: The tensor's number.
+        shape: The value's sizes in the model's order, FREE where any is taken.
+        layout: In which order the file holds the axes.
+        dtype: The elements' type in the file.
+        encoding: What integers mean; `None` when the elements are the value's own.
+    """
+
+    tensor: int
+    shape: Shape
+    layout: Layout
+    dtype: np.dtype[Any] = FLOAT32
+    encoding: Encoding | None = None
+
+    @property
+    def file_shape(self) -> Shape:
+        """The sizes in the file's order."""
+        return file_shape(self.shape, self.layout)
+
+
+class Forms:
+    """All values of a graph while it is written: what is known of each, and where it stands in the file."""
+
+    def __init__(self, file: TfliteFile, declared: Declared) -> None:
+        self.file = file
+        self.declared = declared
+        self.constants: dict[ir.Value, Array] = {}
+        """Values whose elements are known, in the model's order; free sizes in them are FREE_SIZE."""
+        self.columns: dict[ir.Value, npt.NDArray[np.intp]] = {}
+        """Values of rank 2 whose columns stand in another order, which their only reader undoes in its weights."""
+        self._forms: dict[ir.Value, list[Form]] = {}
+
+    def add(self, value: ir.Value, form: Form) -> None:
+        """Note that `form` holds `value`."""
+        self._forms.setdefault(value, []).append(form)
+
+    def alias(self, value: ir.Value, of: ir.Value) -> None:
+        """Note that `value` is the same as `of`, in every form."""
+        if of in self.constants:
+            self.constants[value] = self.constants[of]
+        else:
+            self._forms[value] = self._forms[of]
+
+    def shape(self, value: ir.Value) -> Shape:
+        """Return a value's sizes."""
+        return self.constants[value].shape if value in self.constants else self._forms[value][0].shape
+
+    def held(self, value: ir.Value) -> Sequence[Form]:
+        """Return the forms that are there."""
+        return self._forms.get(value, ())
+
+    def in_integers(self, value: ir.Value) -> bool:
+        """Tell whether an integer form is there."""
+        return any(form.encoding is not None for form in self.held(value))
+
+    def as_it_is(self, value: ir.Value, layout: Layout | None = None) -> Form:
+        """Return a value in its own element type, in a layout or in any."""
+        forms = [form for form in self._forms[value] if form.encoding is None]
+        if forms:
+            return self._laid_out(value, forms, layout)
+        integers = self._laid_out(value, self._forms[value], layout)  # moved before they are four times as large
+        return self._convert(value, Op.DEQUANTIZE, integers, None)
+
+    def as_integers(self, value: ir.Value, layout: Layout | None = None, encoding: Encoding | None = None) -> Form:
+        """Return a value as 8-bit integers: in `encoding`, or in whichever it is held, else the declared one.
+
+        Raises:
+            LookupError: No encoding is known.
+        """
+        forms = [form for form in self._forms[value] if form.encoding is not None]
+        fitting = [form for form in forms if encoding in (None, form.encoding)]
+        if fitting:
+            return self._laid_out(value, fitting, layout)
+        wanted = encoding or self.declared.activation(value)
+        if wanted is None:
+            raise LookupError(value.name)
+        source = self._laid_out(value, forms, layout) if forms else self.as_it_is(value, layout)
+        return self._convert(value, Op.QUANTIZE, source, wanted)
+
+    def emit(self, code: int, inputs: Sequence[int], like: Form, options: Any = None) -> Form:
+        """Write an operator; its output is a new tensor that is like `like`, whose own number does not matter."""
+        number = self.file.add(Tensor(like.file_shape, like.dtype, like.encoding))
+        self.file.operator(code, inputs, number, options)
+        return replace(like, tensor=number)
+
+    def reshape(self, form: Form, shape: Shape, layout: Layout) -> Form:
+        """Write a RESHAPE to a shape and layout of the same elements in the same order.
+
+        Raises:
+            Inexpressible: More than one size of the result is free.
+        """
+        sizes = file_shape(shape, layout)
+        if sizes == form.file_shape:
+            return replace(form, shape=shape, layout=layout)
+        if sizes.count(FREE) > 1:
+            raise Inexpressible(f"more than one size of {shape} is free")
+        content = np.array(sizes, np.int32)
+        options = schema.ReshapeOptionsT(newShape=list(sizes))
+        like = replace(form, shape=shape, layout=layout)
+        return self.emit(Op.RESHAPE, [form.tensor, self.file.constant(content)], like, options)
+
+    def moved(self, form: Form, layout: Layout) -> Form:
+        """Return a form in another layout, by a RESHAPE where only axes of size 1 move, else by a TRANSPOSE."""
+        if form.layout == layout:
+            return form
+        if moving_order(form.shape, form.layout) == moving_order(form.shape, layout):
+            return self.reshape(form, form.shape, layout)
+        if len(form.layout) == len(layout) and form.layout.count(None) == layout.count(None) <= 1:
+            return self._transpose(form, layout)
+        bare = self.reshape(form, form.shape, without_gaps(form.layout))
+        return self.reshape(self._transpose(bare, without_gaps(layout)), form.shape, layout)
+
+    def in_model_order(self, value: ir.Value, form: Form) -> Form:
+        """Return a form whose elements stand in the model's order, whatever its axes."""
+        if in_model_order(form.shape, form.layout):
+            return form
+        fitting = [f for f in self._forms[value] if f.encoding == form.encoding and in_model_order(f.shape, f.layout)]
+        return fitting[0] if fitting else self._laid_out(value, [form], plain(len(form.shape)))
+
+    def _laid_out(self, value: ir.Value, forms: Sequence[Form], layout: Layout | None) -> Form:
+        if layout is None:
+            return forms[0]
+        for form in forms:
+            if form.layout == layout:
+                return form
+        order = moving_order(forms[0].shape, layout)
+        nearest = next((form for form in forms if moving_order(form.shape, form.layout) == order), forms[0])
+        made = self.moved(nearest, layout)
+        self.add(value, made)
+        return made
+
+    def _convert(self, value: ir.Value, code: int, source: Form, encoding: Encoding | None) -> Form:
+        made = self.emit(code, [source.tensor], replace(source, dtype=INT8 if encoding else FLOAT32, encoding=encoding))
+        self.add(value, made)
+        return made
+
+    def _transpose(self, form: Form, layout: Layout) -> Form:
+        order = np.array([form.layout.index(axis) for axis in layout], np.int32)
+        inputs = [form.tensor, self.file.constant(order)]
+        return self.emit(Op.TRANSPOSE, inputs, replace(form, layout=layout), schema.TransposeOptionsT())

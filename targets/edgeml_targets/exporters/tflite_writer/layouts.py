@@ -1,0 +1,87 @@
+"""In which order a tensor of the file holds the model's axes.
+
+A layout names, for each axis of the file, the model's axis that it holds, or `None` for an axis of size 1 that the model
+does not have. LiteRT convolves with channels last: an image is (0, 2, 3, 1), a signal (0, None, 2, 1).
+So a transposition in the model costs nothing until somebody asks for another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml_targets.exporters.tflite_writer.shapes import Shape
+
+Layout = tuple[int | None, ...]
+
+CHANNELS_LAST: Final[dict[int, Layout]] = {3: (0, None, 2, 1), 4: (0, 2, 3, 1)}
+"""By the model's rank: how convolutions and pooling hold their tensors."""
+
+
+def plain(rank: int) -> Layout:
+    """Return the model's own order."""
+    return tuple(range(rank))
+
+
+def file_shape(shape: Shape, layout: Layout) -> Shape:
+    """Return the sizes in the file's order of a tensor that has `shape` in the model."""
+    return tuple(1 if axis is None else shape[axis] for axis in layout)
+
+
+def arranged(array: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
+    """Return a constant, of the model's axes, in the file's order."""
+    moved = array.transpose([axis for axis in layout if axis is not None])
+    return np.ascontiguousarray(moved.reshape(file_shape(array.shape, layout)))
+
+
+def without_gaps(layout: Layout) -> tuple[int, ...]:
+    """Return a layout without the axes that the model does not have."""
+    return tuple(axis for axis in layout if axis is not None)
+
+
+def moving_order(shape: Shape, layout: Layout) -> tuple[int, ...]:
+    """Return the model's axes in the file's order, without those of size 1: they move at no cost."""
+    return tuple(axis for axis in without_gaps(layout) if shape[axis] != 1)
+
+
+def in_model_order(shape: Shape, layout: Layout) -> bool:
+    """Tell whether the elements stand as the model has them, so that a reshape alone gives the model's own order."""
+    order = moving_order(shape, layout)
+    return list(order) == sorted(order)
+
+
+def transposed(layout: Layout, permutation: Sequence[int]) -> Layout:
+    """Return the layout, in terms of the axes after ONNX's Transpose, of a tensor that stays as it is."""
+    return tuple(None if axis is None else list(permutation).index(axis) for axis in layout)
+
+
+def squeezed(layout: Layout, axes: Sequence[int]) -> Layout:
+    """Return the layout after the model drops `axes` (of size 1) while the file keeps them."""
+    kept = [axis for axis in sorted(without_gaps(layout)) if axis not in axes]
+    return tuple(kept.index(axis) if axis in kept else None for axis in layout)
+
+
+def reduced(layout: Layout, axes: Sequence[int]) -> Layout:
+    """Return the layout after model and file both drop `axes`."""
+    kept = [axis for axis in sorted(without_gaps(layout)) if axis not in axes]
+    return tuple(None if axis is None else kept.index(axis) for axis in layout if axis not in axes)
+
+
+def relabelled(shape: Shape, layout: Layout, new_shape: Shape) -> Layout | None:
+    """Return a layout in which the same tensor of the file holds a reshaped value, `None` when there is none.
+
+    There is one where a reshape only takes away or adds axes of size 1 and the file has room for those that are added.
+    """
+    moving = moving_order(shape, layout)
+    new_moving = [axis for axis, size in enumerate(new_shape) if size != 1]
+    if list(moving) != sorted(moving) or [shape[a] for a in moving] != [new_shape[a] for a in new_moving]:
+        return None
+    names = dict(zip(moving, new_moving, strict=True))
+    added = [axis for axis, size in enumerate(new_shape) if size == 1]
+    if len(layout) - len(moving) < len(added):
+        return None
+    ones = iter(added)
+    return tuple(names[axis] if axis in names else next(ones, None) for axis in layout)

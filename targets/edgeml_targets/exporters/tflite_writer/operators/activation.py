@@ -1,0 +1,128 @@
+"""Activations: what bends a value, element by element or along one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
+
+from edgeml_targets.contract.encodings import Encoding
+from edgeml_targets.exporters.tflite_writer.forms import Form
+from edgeml_targets.exporters.tflite_writer.fusion import ACTIVATIONS, clip_limits
+from edgeml_targets.exporters.tflite_writer.layouts import plain
+from edgeml_targets.exporters.tflite_writer.operation import Operation
+from edgeml_targets.exporters.tflite_writer.quantization import SIGMOID, TANH
+from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
+from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
+from edgeml_targets.exporters.tflite_writer.shapes import product
+
+_FIXED: Final[Mapping[str, tuple[int, Encoding]]] = {"Sigmoid": (Op.LOGISTIC, SIGMOID), "Tanh": (Op.TANH, TANH)}
+
+
+@lowers("Relu", "Clip", integer=Integer.CLIPPED, any_layout=True)
+def clip(op: Operation) -> None:
+    """Write a Relu or a Clip that no operator before it could take over."""
+    limits = clip_limits(op.node, op.forms.constants)
+    if limits is None:
+        raise Inexpressible("its limits are not constant")
+    x = op.input(0)
+    if limits in ACTIVATIONS:
+        op.write(ACTIVATIONS[limits][1], [x], op.result(x))
+        return
+    like = op.result(x, encoding=x.encoding)  # these kernels keep the scale
+    for code, limit in ((Op.MAXIMUM, limits[0]), (Op.MINIMUM, limits[1])):
+        if np.isfinite(limit):
+            x = op.emit(code, [x, _scalar(op, limit, x)], like, schema.MaximumMinimumOptionsT())
+    op.hold(x)
+
+
+@lowers("Sigmoid", "Tanh", integer=Integer.FREE, any_layout=True)
+def squash(op: Operation) -> None:
+    """Write a Sigmoid or Tanh, whose integer kernels insist on one output scale."""
+    code, encoding = _FIXED[op.node.op_type]
+    x = op.input(0)
+    op.write(code, [x], op.result(x, encoding=encoding))
+
+
+@lowers("HardSwish", integer=Integer.FREE, any_layout=True)
+def hard_swish(op: Operation) -> None:
+    """Write a HardSwish."""
+    x = op.input(0)
+    op.write(Op.HARD_SWISH, [x], op.result(x), schema.HardSwishOptionsT())
+
+
+@lowers("HardSigmoid", any_layout=True)
+def hard_sigmoid(op: Operation) -> None:
+    """Write a HardSigmoid, which LiteRT does not have: a product, a sum, and a clip to 0 and 1."""
+    x = op.input(0)
+    slope = _scalar(op, op.attributes.get_float("alpha", 0.2), x)
+    offset = _scalar(op, op.attributes.get_float("beta", 0.5), x)
+    like = op.result(x)
+    scaled = op.emit(Op.MUL, [x, slope], like, schema.MulOptionsT())
+    raised = op.emit(
+        Op.ADD, [scaled, offset], like, schema.AddOptionsT(fusedActivationFunction=ACTIVATIONS[(0.0, np.inf)][0])
+    )
+    op.write(Op.MINIMUM, [raised, _scalar(op, 1.0, x)], like, schema.MaximumMinimumOptionsT())
+
+
+@lowers("LeakyRelu", integer=Integer.FREE, any_layout=True)
+def leaky_relu(op: Operation) -> None:
+    """Write a LeakyRelu."""
+    x = op.input(0)
+    options = schema.LeakyReluOptionsT(alpha=op.attributes.get_float("alpha", 0.01))
+    op.write(Op.LEAKY_RELU, [x], op.result(x), options)
+
+
+@lowers("Gelu", any_layout=True)
+def gelu(op: Operation) -> None:
+    """Write a Gelu, exact or by its approximation with tanh."""
+    x = op.input(0)
+    approximate = op.attributes.get_string("approximate", "none") == "tanh"
+    op.write(Op.GELU, [x], op.result(x), schema.GeluOptionsT(approximate=approximate))
+
+
+@lowers("Elu", any_layout=True)
+def elu(op: Operation) -> None:
+    """Write an Elu with its usual slope of 1."""
+    if op.attributes.get_float("alpha", 1.0) != 1.0:
+        raise Inexpressible("its alpha is not 1")
+    x = op.input(0)
+    op.write(Op.ELU, [x], op.result(x))
+
+
+@lowers("Softmax", integer=Integer.FREE)
+def softmax(op: Operation) -> None:
+    """Write a Softmax."""
+    _along_one_axis(op, Op.SOFTMAX, schema.SoftmaxOptionsT(beta=1.0), SIGMOID)
+
+
+@lowers("LogSoftmax")
+def log_softmax(op: Operation) -> None:
+    """Write a LogSoftmax."""
+    _along_one_axis(op, Op.LOG_SOFTMAX, schema.LogSoftmaxOptionsT(), None)
+
+
+def _along_one_axis(op: Operation, code: int, options: Any, encoding: Encoding | None) -> None:
+    """Write an operator that works along the file's last axis; before opset 13 ONNX means all axes from `axis` on."""
+    rank = len(op.shape(0))
+    joined = op.opset < 13
+    axis = op.attributes.get_int("axis", 1 if joined else -1) % max(rank, 1)
+    x = op.input(0)
+    if joined and axis != rank - 1:
+        flat = (product(x.shape[:axis]), product(x.shape[axis:]))
+        rows = op.forms.reshape(op.plain(0), flat, plain(2))
+        made = op.emit(code, [rows], op.result(rows, encoding=encoding), options)
+        op.hold(op.forms.reshape(made, x.shape, plain(rank)))
+        return
+    if x.layout[-1] != axis:
+        x = op.input(0, (*(a for a in x.layout if a != axis), axis))
+    op.write(code, [x], op.result(x, encoding=encoding), options)
+
+
+def _scalar(op: Operation, number: float, like: Form) -> Form:
+    """Store a number that broadcasts with a form, in its encoding."""
+    rank = len(like.shape)
+    return op.operand(np.full((1,) * rank, number, np.float32), plain(rank), like.encoding)

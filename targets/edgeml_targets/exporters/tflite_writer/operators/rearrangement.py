@@ -1,0 +1,169 @@
+"""Operators that move elements, or only give them other axes. Most of them write nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
+
+from edgeml_targets.exporters.tflite_writer.forms import Form
+from edgeml_targets.exporters.tflite_writer.fusion import only_reader
+from edgeml_targets.exporters.tflite_writer.layouts import (
+    file_shape,
+    in_model_order,
+    plain,
+    relabelled,
+    squeezed,
+    transposed,
+)
+from edgeml_targets.exporters.tflite_writer.operation import Operation
+from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
+from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
+from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape, product, reshaped
+from edgeml_targets.exporters.tflite_writer.windows import pad
+
+
+@lowers("Reshape", integer=Integer.KEPT)
+def reshape(op: Operation) -> None:
+    """Write a Reshape."""
+    asked = [int(size) for size in op.constant(1, "its shape").reshape(-1)]
+    zero_copies = op.attributes.get_int("allowzero", 0) == 0
+    _reshape(op, reshaped(op.shape(0), asked, zero_copies=zero_copies))
+
+
+@lowers("Flatten", integer=Integer.KEPT)
+def flatten(op: Operation) -> None:
+    """Write a Flatten to two axes."""
+    shape = op.shape(0)
+    axis = op.attributes.get_int("axis", 1)
+    axis = axis % len(shape) if axis < 0 else axis
+    _reshape(op, (product(shape[:axis]), product(shape[axis:])))
+
+
+@lowers("Unsqueeze", integer=Integer.KEPT)
+def unsqueeze(op: Operation) -> None:
+    """Write an Unsqueeze."""
+    axes = _axes(op, "its list of axes")
+    rank = len(op.shape(0)) + len(axes)
+    added = {axis % rank for axis in axes}
+    sizes = iter(op.shape(0))
+    _reshape(op, tuple(1 if axis in added else next(sizes) for axis in range(rank)))
+
+
+@lowers("Squeeze", integer=Integer.KEPT)
+def squeeze(op: Operation) -> None:
+    """Write a Squeeze: the file keeps the axes, the model has them no more."""
+    shape = op.shape(0)
+    axes = [axis % len(shape) for axis in _axes(op, "its list of axes")] or [i for i, s in enumerate(shape) if s == 1]
+    if any(shape[axis] != 1 for axis in axes):
+        raise Inexpressible(f"it drops axes {axes} of {shape}")
+    x = op.input(0)
+    kept = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+    op.hold(replace(x, shape=kept, layout=squeezed(x.layout, axes)))
+
+
+@lowers("Transpose", integer=Integer.KEPT, any_layout=True)
+def transpose(op: Operation) -> None:
+    """Write a Transpose: the tensor stays, its axes get other names. Whoever needs another order moves it."""
+    x = op.input(0)
+    order = op.attributes.get_ints("perm", tuple(reversed(range(len(x.shape)))))
+    op.hold(replace(x, shape=tuple(x.shape[axis] for axis in order), layout=transposed(x.layout, order)))
+
+
+@lowers("Concat", integer=Integer.FREE, any_layout=True)
+def concat(op: Operation) -> None:
+    """Write a Concat; integers are brought to the output's scale first, as the kernel asks."""
+    rank = len(op.shape(0))
+    axis = op.attributes.get_int("axis", 0) % rank
+    forms = op.aligned(op.declared if op.integer else None)
+    sizes = [form.shape[axis] for form in forms]
+    shape = tuple(
+        FREE if i == axis and FREE in sizes else sum(sizes) if i == axis else s for i, s in enumerate(forms[0].shape)
+    )
+    like = op.result(forms[0], shape=shape)
+    op.write(Op.CONCATENATION, forms, like, schema.ConcatenationOptionsT(axis=like.layout.index(axis)))
+
+
+@lowers("Pad", integer=Integer.KEPT, any_layout=True)
+def padding(op: Operation) -> None:
+    """Write a Pad with a constant, or by mirroring."""
+    rank = len(op.shape(0))
+    listed = op.constant(1, "its padding") if op.has(1) else np.array(op.attributes.get_ints("pads", ()))
+    axes = [int(a) % rank for a in op.constant(3, "its list of axes")] if op.has(3) else list(range(rank))
+    if listed.size != 2 * len(axes):
+        raise Inexpressible(f"{listed.size} paddings for {len(axes)} axes")
+    pairs = dict(zip(axes, listed.reshape(2, -1).T.tolist(), strict=True))
+    if min(listed.tolist(), default=0) < 0:
+        raise Inexpressible("it takes away instead of adding")
+    x = op.input(0)
+    before_after = [(0, 0) if axis is None else tuple(pairs.get(axis, (0, 0))) for axis in x.layout]
+    mode = op.attributes.get_string("mode", "constant")
+    if mode == "constant":
+        filler = op.constant(2, "its filler").reshape(-1) if op.has(2) else [op.attributes.get_float("value", 0.0)]
+        op.hold(pad(op, x, before_after, float(filler[0])))
+    elif mode == "reflect":
+        shape = tuple(s if s == FREE else s + sum(pairs.get(axis, (0, 0))) for axis, s in enumerate(x.shape))
+        options = schema.MirrorPadOptionsT(mode=schema.MirrorPadMode.REFLECT)
+        op.write(Op.MIRROR_PAD, [x, op.integers(before_after)], op.result(x, shape=shape), options)
+    else:
+        raise Inexpressible(f"its mode {mode!r} is not covered")
+
+
+@lowers("Identity", "Dropout", any_layout=True)
+def identity(op: Operation) -> None:
+    """Write an operator that changes nothing: nothing."""
+    if any(value.uses() or value.is_graph_output() for value in op.node.outputs[1:]):
+        raise Inexpressible("its mask is used")
+    op.forms.alias(op.node.outputs[0], op.value(0))
+
+
+@lowers("Cast", any_layout=True)
+def cast(op: Operation) -> None:
+    """Write a Cast; every floating point type of the model is float32 in the file."""
+    from edgeml_targets.exporters.tflite_writer.elements import element_type, onnx_type
+
+    to = element_type(onnx_type(op.attributes.get_int("to", 1)), "its result")
+    x = op.forms.as_it_is(op.value(0))
+    if x.dtype == to:
+        op.forms.alias(op.node.outputs[0], op.value(0))
+        return
+    op.write(Op.CAST, [x], replace(x, dtype=to), schema.CastOptionsT())
+
+
+def _reshape(op: Operation, shape: Shape) -> None:
+    """Give the output the same elements with other axes, at the least cost."""
+    x = op.input(0)
+    layout = relabelled(x.shape, x.layout, shape)
+    if layout is not None:
+        op.hold(replace(x, shape=shape, layout=layout))
+    elif not in_model_order(x.shape, x.layout) and _columns_may_move(op, x, shape):
+        op.forms.columns[op.fused.output] = _column_order(x)
+        bare = replace(x, shape=file_shape(x.shape, x.layout), layout=plain(len(x.layout)))
+        op.hold(op.forms.reshape(bare, shape, plain(2)))
+    else:
+        op.hold(op.forms.reshape(op.in_model_order(0), shape, plain(len(shape))))
+
+
+def _columns_may_move(op: Operation, x: Form, shape: Shape) -> bool:
+    """Tell whether the output is rows whose only reader is a dense layer: its weights can follow any order of columns."""
+    reader = only_reader(op.fused.output)
+    if reader is None or reader.op_type not in ("Gemm", "MatMul") or reader.attributes.get_int("transA") == 1:
+        return False
+    rows = len(shape) == 2 and shape[0] == x.shape[0] and x.layout[0] == 0 and FREE not in x.shape[1:]
+    weight = reader.inputs[1]
+    known = op.forms.constants.get(weight) if weight is not None else None
+    return rows and reader.inputs[0] is op.fused.output and known is not None and known.ndim == 2
+
+
+def _column_order(x: Form) -> np.typing.NDArray[np.intp]:
+    """Return which of the model's columns stands at each of the file's."""
+    numbers = np.arange(product(x.shape[1:])).reshape(1, *x.shape[1:])
+    return numbers.transpose([axis for axis in x.layout if axis is not None]).reshape(-1)
+
+
+def _axes(op: Operation, what: str) -> list[int]:
+    if op.has(1):
+        return [int(axis) for axis in op.constant(1, what).reshape(-1)]
+    return list(op.attributes.get_ints("axes", ()))
