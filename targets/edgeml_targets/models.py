@@ -18,6 +18,7 @@ from edgeml_targets.exporters import find_exporter
 from edgeml_targets.target import Target
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
 
 
@@ -35,19 +36,38 @@ def read_model(path: Path) -> ir.Model:
         Traceback (most recent call last):
         edgeml_targets.contract.errors.EdgemlError: mobilenet.onnx: no such file; check the path
     """
-    import onnx
     import onnx_ir as ir
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from onnx.checker import ValidationError
 
     head = read_head(path)
     try:
-        onnx.checker.check_model(str(path))  # before onnx-ir, which mends what it can and would log each fault
+        _check_file(path)  # before onnx-ir, which mends what it can and would log each fault
         model = ir.load(path)
         _check_weights(model, path)
-    except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
+    except (DecodeError, ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
         raise EdgemlError(_why_not(path, head, error), where=str(path), mend=MAKE_AGAIN) from error
     if not model.graph.outputs:
         raise EdgemlError("the model has no outputs", where=str(path), mend=MAKE_AGAIN)
     return model
+
+
+def check_rules(proto: onnx.ModelProto) -> None:
+    """Hold a model to ONNX's rules, but for the shapes of inputs and outputs: runtimes do without, and shipped files lack some.
+
+    Raises:
+        onnx.checker.ValidationError: It breaks one.
+    """
+    import onnx
+
+    shapeless = _without_shape(proto)
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    try:
+        onnx.checker.check_model(proto)
+    finally:
+        for tensor in shapeless:
+            tensor.ClearField("shape")
 
 
 def model_tensors(model: ir.Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -107,10 +127,27 @@ def raise_opset(model: ir.Model, least: int) -> ir.Model:
     return ir.from_proto(converted)
 
 
+def _check_file(path: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path))  # by its path, so that external data is looked for
+    except onnx.checker.ValidationError:
+        proto = onnx.load(str(path), load_external_data=False)
+        if not _without_shape(proto):
+            raise
+        check_rules(proto)
+
+
+def _without_shape(proto: onnx.ModelProto) -> list[onnx.TypeProto.Tensor]:
+    ports = [port.type for port in (*proto.graph.input, *proto.graph.output)]
+    return [p.tensor_type for p in ports if p.HasField("tensor_type") and not p.tensor_type.HasField("shape")]
+
+
 def _why_not(path: Path, head: bytes, error: Exception) -> str:
     """Say why a file was refused: what it is instead of ONNX, what it lacks, or which rule it breaks."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         proto = onnx.load(str(path), load_external_data=False)

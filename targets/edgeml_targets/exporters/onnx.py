@@ -22,7 +22,7 @@ from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.exporters.onnx_writer.activations import write_activations
 from edgeml_targets.exporters.onnx_writer.graph import GraphWriter
 from edgeml_targets.exporters.onnx_writer.weights import write_weights
-from edgeml_targets.models import raise_opset
+from edgeml_targets.models import check_rules, raise_opset
 
 MOST_ONE_FILE_BYTES: Final = (2 << 30) - (16 << 20)  # protobuf ends at 2 GiB; the graph itself needs a little
 _LEAST_OPSET: Final = 13  # channel axes of QuantizeLinear and DequantizeLinear
@@ -92,7 +92,7 @@ def _save(model: ir.Model, path: Path) -> None:
         return
     proto = ir.to_proto(model)
     try:
-        onnx.checker.check_model(proto)
+        check_rules(proto)
     except onnx.checker.ValidationError as error:
         mend = "report this with the model, it is a fault of edgeml"
         raise EdgemlError(

@@ -1,0 +1,192 @@
+"""ONNX files from outside: whatever is wrong with one is said in one line that names it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.tensors import Tensor
+from edgeml_targets.models import float_artifact, model_tensors, raise_opset, read_model
+from edgeml_targets.target import find_target
+
+
+def test_a_good_file_is_read(tiny_cnn: Path) -> None:
+    model = read_model(tiny_cnn)
+
+    assert model_tensors(model) == (
+        (Tensor("x", "float32", (-1, 3, 16, 16)),),
+        (Tensor("logits", "float32", (-1, 10)),),
+    )
+
+
+WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda good: b"", "the file is empty"),
+    "page": (lambda good: b"\n<!DOCTYPE html><html></html>", "a web page"),
+    "text": (lambda good: b"not a model", "a text file"),
+    "pointer": (lambda good: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+    "noise": (lambda good: np.random.default_rng(0).bytes(3000), "not an ONNX file, or cut off"),
+    "half": (lambda good: good[: len(good) // 2], "cut off"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_no_onnx_is_called_what_it_is(kind: str, tiny_cnn: Path, tmp_path: Path) -> None:
+    spoil, said = WRONG[kind]
+    file = tmp_path / "given.onnx"
+    file.write_bytes(spoil(tiny_cnn.read_bytes()))
+
+    with pytest.raises(EdgemlError, match=said) as caught:
+        read_model(file)
+
+    assert caught.value.where == str(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EdgemlError, match="no such file"):
+        read_model(tmp_path / "missing.onnx")
+    with pytest.raises(EdgemlError, match="cannot be read"):
+        read_model(tmp_path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(
+    tiny_mlp: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = bytearray(tiny_mlp.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    del content[data.draw(st.integers(1, len(content))) :]
+    file = tmp_path / "damaged.onnx"
+    file.write_bytes(content)
+
+    try:
+        model_tensors(read_model(file))
+    except EdgemlError as error:
+        assert "damaged.onnx" in str(error) or "tensor" in str(error)
+
+
+def test_external_data_is_read_when_it_is_asked_for(tiny_cnn: Path, tmp_path: Path) -> None:
+    file = with_external_data(tiny_cnn, tmp_path)
+
+    weight = read_model(file).graph.initializers["conv2.weight"].const_value
+
+    assert isinstance(weight, ir.ExternalTensor)
+    inside = read_model(tiny_cnn).graph.initializers["conv2.weight"].const_value
+    assert inside is not None
+    np.testing.assert_array_equal(weight.numpy(), inside.numpy())
+
+
+@pytest.mark.parametrize(("size", "said"), [(None, "weights.data is missing"), (100, "100 of .* bytes")])
+def test_external_data_that_is_not_whole_is_missed(size: int | None, said: str, tiny_cnn: Path, tmp_path: Path) -> None:
+    file = with_external_data(tiny_cnn, tmp_path)
+    data = tmp_path / "weights.data"
+    if size is None:
+        data.unlink()
+    else:
+        data.write_bytes(data.read_bytes()[:size])
+
+    with pytest.raises(EdgemlError, match=said) as caught:
+        read_model(file)
+
+    assert caught.value.where == str(file)
+
+
+def test_external_data_elsewhere_on_the_disk_is_not_touched(tiny_cnn: Path, tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    file = with_external_data(tiny_cnn, tmp_path / "inside")
+    shutil.move(tmp_path / "inside" / "weights.data", tmp_path / "weights.data")
+    proto = onnx.load(file, load_external_data=False)
+    for weight in proto.graph.initializer:
+        next(e for e in weight.external_data if e.key == "location").value = "../weights.data"
+    file.write_bytes(proto.SerializeToString())
+
+    with pytest.raises(EdgemlError, match="given"):
+        read_model(file)
+
+
+def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
+    file = save(tmp_path, helper.make_graph([], "g", [], []))
+
+    with pytest.raises(EdgemlError, match="no outputs"):
+        read_model(file)
+
+
+def test_a_weight_that_is_also_an_input_is_no_input(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    weight = onnx.numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
+    inputs = [value("x", TensorProto.FLOAT, [None, 2]), value("w", TensorProto.FLOAT, [2, 2])]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "g", inputs, [value("y", TensorProto.FLOAT, [None, 2])], [weight])
+
+    inputs_found, _ = model_tensors(read_model(save(tmp_path, graph)))
+
+    assert [tensor.name for tensor in inputs_found] == ["x"]
+
+
+def test_types_other_than_float_keep_their_names(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    inputs = [
+        value("words", TensorProto.STRING, [3]),
+        value("ids", TensorProto.INT64, []),
+        value("h", TensorProto.FLOAT16, [1]),
+    ]
+    nodes = [helper.make_node("Identity", [i.name], [f"{i.name}_out"]) for i in inputs]
+    outputs = [value(f"{i.name}_out", i.type.tensor_type.elem_type, None) for i in inputs]
+
+    found, given_back = model_tensors(read_model(save(tmp_path, helper.make_graph(nodes, "g", inputs, outputs))))
+
+    assert [(t.dtype, t.shape) for t in found] == [("str", (3,)), ("int64", ()), ("float16", (1,))]
+    assert [t.shape for t in given_back] == [(), (), ()]
+
+
+def test_a_runtime_that_reads_onnx_gets_the_model_itself(tiny_cnn: Path, tmp_path: Path) -> None:
+    assert float_artifact(tiny_cnn, find_target("x86_64-onnxruntime"), tmp_path) == tiny_cnn
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_artifact_of_another_runtime_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "m.tflite"
+    file.write_bytes(b"\x00\x00\x00\x00TFL3")
+
+    assert float_artifact(file, find_target("x86_64-litert"), tmp_path) == file
+    with pytest.raises(EdgemlError, match=r"a \.tflite file, and x86_64-openvino runs \.onnx"):
+        float_artifact(file, find_target("x86_64-openvino"), tmp_path)
+
+
+@pytest.mark.parametrize("opset", [9, 11, 12])
+def test_old_operators_are_raised(opset: int, tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    node = helper.make_node("Relu", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", [value("x", 1, ["n", 2])], [value("y", 1, ["n", 2])])
+    model = read_model(save(tmp_path, graph, opset=opset))
+
+    raised = raise_opset(model, 13)
+
+    assert raised.opset_imports[""] == 13
+    assert model.opset_imports[""] == opset
+    assert raise_opset(raised, 13) is raised
+
+
+def with_external_data(model: Path, folder: Path) -> Path:
+    file = folder / "given.onnx"
+    onnx.save(onnx.load(model), file, save_as_external_data=True, location="weights.data", size_threshold=0)
+    return file
+
+
+def save(folder: Path, graph: onnx.GraphProto, opset: int = 17) -> Path:
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7), folder / "given.onnx"
+    )
+    return folder / "given.onnx"
