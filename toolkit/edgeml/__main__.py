@@ -1,0 +1,5 @@
+"""`python -m edgeml` is `edgeml`."""
+
+from edgeml.cli import main
+
+main()
