@@ -1,0 +1,51 @@
+// What a page does without the server: theme, copying, and saying since when the server is not there.
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (button) DOINGS[button.dataset.do](button);
+});
+
+// A menu closes when something else is clicked or Escape is pressed.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll(".menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+const DOINGS = {
+  theme() {
+    const dark = !Quasar.Dark.isActive;
+    setDark(dark);
+    document.cookie = `edgeml_theme=${dark ? "dark" : "light"};path=/;max-age=31536000;samesite=strict`;
+  },
+  async copy(button) {
+    await navigator.clipboard.writeText(button.dataset.text);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  },
+  retry() {
+    location.reload();
+  },
+};
+
+// NiceGUI shows and hides #popup as the connection is lost and comes back; our banner and live dot follow it.
+new MutationObserver(() => {
+  const popup = document.getElementById("popup");
+  if (popup && !popup.dataset.watched) {
+    popup.dataset.watched = "yes";
+    new MutationObserver(() => tell(popup.ariaHidden === "false")).observe(popup, { attributeFilter: ["aria-hidden"] });
+  }
+}).observe(document, { childList: true, subtree: true });
+
+function tell(lost) {
+  if (lost === document.body.classList.contains("offline")) return;
+  document.body.classList.toggle("offline", lost);
+  const since = new Date().toISOString().slice(11, 19);
+  for (const place of document.querySelectorAll("[data-since]")) place.textContent = since;
+  for (const banner of document.querySelectorAll("[data-offline]")) banner.hidden = !lost;
+}
