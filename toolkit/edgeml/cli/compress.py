@@ -1,0 +1,149 @@
+"""`edgeml compress`: make a model small and fast for each target, within an accuracy budget, and prove it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeml.cli.options import AsJson, ProjectFolder, TargetNames
+
+if TYPE_CHECKING:
+    from edgeml_compress import Compression, TargetResult
+
+app = typer.Typer()
+
+
+@app.command()
+def compress(
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="A float ONNX file; without one, the project's latest model.", show_default=False),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", help="Samples: an NPY, an NPZ, or a folder of images, a class a folder."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="An NPY of integers, a class a sample.")] = None,
+    target: TargetNames = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option("--max-drop", min=0, max=100, help="Points of accuracy that may be lost; default: 1."),
+    ] = None,
+    max_size_bytes: Annotated[int | None, typer.Option("--max-size-bytes", min=1, help="The size budget.")] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", min=1e-6, help="The budget of the median latency.")
+    ] = None,
+    preprocess: Annotated[
+        Path | None, typer.Option("--preprocess", help="TOML: size, scale, mean, std, colour, layout of images.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where artifacts and the report go.")] = Path("out"),
+    project: ProjectFolder = Path(),
+    json: AsJson = False,
+) -> None:
+    """Make a model small and fast for each target, within an accuracy budget, and prove it by measuring.
+
+    Example: edgeml compress kws.onnx --calibration samples.npy --target x86_64-litert --out out
+    """
+    from edgeml.cli.terminal import Steps
+    from edgeml.compression import Options, compress_file, compress_project
+    from edgeml.project import Budget, load_project
+    from edgeml_targets.contract.errors import EdgemlError
+
+    command = shlex.join(["edgeml", *sys.argv[1:]])
+    if model is None:
+        own = {"--calibration": calibration, "--labels": labels, "--target": target, "--max-drop": max_drop}
+        own |= {"--max-size-bytes": max_size_bytes, "--max-latency-ms": max_latency_ms, "--preprocess": preprocess}
+        given = [name for name, value in own.items() if value is not None and value != []]
+        if given:
+            mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
+            raise EdgemlError("no model is given", where=given[0], mend=mend)
+        done = compress_project(load_project(project), progress=Steps(), command=command)
+    elif calibration is None:
+        mend = "add --calibration with an NPY, an NPZ or a folder of images"
+        raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
+    else:
+        drop = 1.0 if max_drop is None else max_drop
+        budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
+        options = Options(labels=labels, preprocess=preprocess, max_drop=drop, budget=budget, command=command)
+        done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
+    _show(done, json=json)
+
+
+def _show(done: Compression, *, json: bool) -> None:
+    """Print the result; an unmet budget makes the exit code 1, after everything was printed."""
+    import msgspec
+
+    from edgeml.compression import unmet_budgets
+    from edgeml_targets.contract.errors import GateFailed
+
+    if json:
+        typer.echo(msgspec.json.encode(done).decode())
+    else:
+        _print(done)
+    unmet = unmet_budgets(done)
+    if unmet:
+        raise GateFailed("; ".join(unmet), where=done.model, mend="raise the budget, or make the model smaller")
+
+
+def _print(done: Compression) -> None:
+    from edgeml.cli.terminal import headline, table
+    from edgeml.compression import summary
+
+    typer.echo()
+    judged = "points (95 % interval)" if done.labelled else "worst cosine"
+    table(
+        ["target", "chosen", "p50", "faster", "size", "smaller", judged, "verdict"],
+        [_row(t, done) for t in done.targets],
+    )
+    headline(summary(done))
+    if done.preprocessing:
+        typer.echo(f"Images    {done.preprocessing}")
+    typer.echo(f"Report    {done.report}")
+    first, *more = [t.artifact for t in done.targets]
+    typer.echo(f"Artifacts {first}{f' and {len(more)} more' if more else ''}")
+    _print_notes(done)
+
+
+def _print_notes(done: Compression) -> None:
+    """Print the notes, each once, with the targets that it is about."""
+    from edgeml.cli.terminal import mark
+
+    about: dict[str, list[str]] = {}
+    for target in done.targets:
+        for note in target.notes:
+            about.setdefault(note, []).append(target.target)
+    for note, targets in about.items():
+        where = "" if len(targets) == len(done.targets) else f"{', '.join(targets)}: "
+        typer.echo(f"{mark('warn')} {where}{note}")
+
+
+def _row(result: TargetResult, done: Compression) -> list[object]:
+    from edgeml.compression import faster
+    from edgeml.figures import kilobytes, milliseconds, number
+
+    gain = faster(result)
+    return [
+        result.target,
+        result.chosen,
+        milliseconds(result.p50_us),
+        number(gain, 2, "×"),
+        kilobytes(result.size_bytes),
+        number(result.float_size_bytes / result.size_bytes, 1, "×"),
+        _accuracy(result, done),
+        ("over budget", "bad") if result.unmet else ("in budget", "ok"),
+    ]
+
+
+def _accuracy(result: TargetResult, done: Compression) -> str:
+    from edgeml.figures import number, signed
+
+    if not done.labelled:
+        return number(result.cosine_min, 4)
+    taken = result.candidate(result.chosen)
+    if taken.drop_points is None or taken.drop_low is None or taken.drop_high is None:
+        return number(None)
+    return f"{signed(-taken.drop_points)} ({signed(-taken.drop_high)} to {signed(-taken.drop_low)})"

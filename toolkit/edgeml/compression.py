@@ -1,0 +1,229 @@
+"""Compress: of a bare ONNX file with samples beside it, or of a project's latest model with its own splits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edgeml.calibration_data import Data, hold_back, in_words, read_data
+from edgeml.data import Dataset, open_dataset
+from edgeml.model import Model, latest_model
+from edgeml.project import Budget, Project
+from edgeml.report.compression import write as write_report
+from edgeml_compress import CalibrationData, Compression, Limits, TargetResult, compress
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import write_atomic
+from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.models import model_tensors, read_model
+from edgeml_targets.target import DEFAULT_TARGET, find_target
+
+RESULT: Final = "compression.json"
+REPORT: Final = "report.html"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be asked of `compress_file` beside the model and its samples.
+
+    Args:
+        labels: An NPY of integers, a class a sample.
+        preprocess: TOML that says how images become inputs.
+        max_drop: Points of accuracy (a point is 0.01) that an artifact may lose.
+        budget: What every target may spend.
+        command: The command line, for the report.
+    """
+
+    labels: Path | None = None
+    preprocess: Path | None = None
+    max_drop: float = 1.0
+    budget: Budget = field(default_factory=Budget)
+    command: str = ""
+
+
+def compress_file(
+    model: Path,
+    calibration: Path,
+    targets: Sequence[str],
+    out: Path,
+    *,
+    options: Options = Options(),
+    progress: Progress = SILENT,
+) -> Compression:
+    """Compress an ONNX file; write artifacts, `compression.json` and `report.html` into `out`.
+
+    Args:
+        model: A float ONNX file.
+        calibration: Samples: an NPY, an NPZ or a folder of images, see `calibration_data.read_data`.
+        targets: Names of targets; none is this machine with ONNX Runtime.
+        out: A folder, made when it is missing.
+        options: See there.
+        progress: Told step by step.
+
+    Raises:
+        EdgemlError: A name, the model or the samples are wrong, see `edgeml_compress.compress`. Nothing is written then.
+
+    Example:
+        >>> compress_file(Path("kws.onnx"), Path("samples.npy"), ["x86_64-litert"], Path("out")).targets[0].chosen
+        'int8'
+    """
+    found = [find_target(name) for name in dict.fromkeys(targets or [DEFAULT_TARGET])]
+    inputs, _ = model_tensors(read_model(model))
+    if not inputs:
+        raise EdgemlError("the model takes no inputs", where=str(model), mend="give a model with one or more")
+    data = read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess)
+    limits = Limits(options.max_drop, {target.name: options.budget for target in found})
+    done = compress(model, _shared_out(data), found, limits=limits, out=out, progress=progress)
+    done = msgspec.structs.replace(done, command=options.command, preprocessing=in_words(data.preprocessing))
+    return _recorded(done, out)
+
+
+def compress_project(
+    project: Project,
+    *,
+    model: Model | None = None,
+    dataset: Dataset | None = None,
+    progress: Progress = SILENT,
+    command: str = "edgeml compress",
+) -> Compression:
+    """Compress a project's model for its targets, judged on the test split of the data that it was trained on.
+
+    Artifacts, the result and the report are written into `.edgeml/compressed/<model id>/`.
+
+    Args:
+        project: Names targets, budgets and the accuracy that may be lost.
+        model: Default: the latest.
+        dataset: Whose splits are used; default: the version that the model was trained on.
+        progress: Told step by step.
+        command: The command line, for the report.
+
+    Raises:
+        EdgemlError: There is no model yet, or see `edgeml_compress.compress`.
+    """
+    model = model or latest_model(project)
+    dataset = dataset or open_dataset(project, model.manifest.dataset)
+    targets = [project.target(name) for name in project.targets]
+    out = compressed_folder(project, model)
+    limits = Limits(project.compression.max_drop, project.budgets)
+    done = compress(model.onnx, _splits(dataset, model), targets, limits=limits, out=out, progress=progress)
+    return _recorded(msgspec.structs.replace(done, command=command), out)
+
+
+def compressed_folder(project: Project, model: Model) -> Path:
+    """Return the folder of a model's artifacts."""
+    return project.workspace / "compressed" / model.id
+
+
+def load_compression(folder: Path) -> Compression:
+    """Return the result that lies in a folder, its paths relative to the current folder.
+
+    Raises:
+        EdgemlError: There is none, or it was damaged.
+    """
+    file = folder / RESULT
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=Compression)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise EdgemlError("no compression here", where=str(folder), mend="make one with edgeml compress") from error
+    return _moved(found, lambda path: os.path.relpath(folder / path))
+
+
+def unmet_budgets(compression: Compression) -> list[str]:
+    """Return a sentence for each target whose budget no candidate meets."""
+    return [
+        f"{t.target}: no candidate meets the budget, the nearest: {t.unmet}" for t in compression.targets if t.unmet
+    ]
+
+
+def summary(compression: Compression) -> str:
+    """Return the result in one sentence, from the same figures as the JSON."""
+    targets = compression.targets
+    names = list(dict.fromkeys(t.chosen for t in targets))
+    what = (
+        f"{names[0]} on every target" if len(names) == 1 and len(targets) > 1 else ", ".join(_taken(t) for t in targets)
+    )
+    budget = (
+        f"within the budget of {compression.max_drop:.1f} points"
+        if compression.labelled
+        else "worst cosine " + (_span([t.cosine_min for t in targets], "{:.4f}") or "not judged")
+    )
+    times_faster = _span([faster(t) for t in targets], "{:.1f}")
+    times_smaller = _span([t.float_size_bytes / t.size_bytes for t in targets], "{:.1f}")
+    gains = [f"{times_smaller} times smaller", *([f"{times_faster} times faster"] if times_faster else [])]
+    return f"{what}: {budget}, {', '.join(gains)}."
+
+
+def _taken(result: TargetResult) -> str:
+    return f"{result.chosen} on {result.target}"
+
+
+def faster(result: TargetResult) -> float | None:
+    """Return how many times faster than float a target's choice is, from pairs where it was raced; `None`: not measured."""
+    ratio = result.candidate(result.chosen).ratio
+    if ratio is not None:
+        return 1 / ratio
+    if result.p50_us is None or result.float_p50_us is None:
+        return None
+    return result.float_p50_us / result.p50_us
+
+
+def _span(values: Sequence[float | None], form: str) -> str:
+    known = sorted(v for v in values if v is not None)
+    if not known:
+        return ""
+    low, high = form.format(known[0]), form.format(known[-1])
+    return low if low == high else f"{low} to {high}"
+
+
+def _shared_out(data: Data) -> CalibrationData:
+    shares = hold_back(len(next(iter(data.samples.values()))), data.labels)
+    return CalibrationData(
+        ranges=data.part(shares.ranges),
+        validation=data.part(shares.validation),
+        evaluation=data.part(shares.evaluation),
+        validation_labels=data.labels_of(shares.validation),
+        evaluation_labels=data.labels_of(shares.evaluation),
+    )
+
+
+def _splits(dataset: Dataset, model: Model) -> CalibrationData:
+    name = model.manifest.input.name
+    ranges, _ = dataset.ready("calibration")
+    validation, validation_labels = dataset.ready("validation")
+    evaluation, evaluation_labels = dataset.ready("test")
+    return CalibrationData(
+        ranges={name: ranges},
+        validation={name: validation},
+        evaluation={name: evaluation},
+        validation_labels=validation_labels,
+        evaluation_labels=evaluation_labels,
+    )
+
+
+def _recorded(done: Compression, out: Path) -> Compression:
+    """Write the report, then the result, whose paths are relative to `out` there; return it with the report's path."""
+    report = out / REPORT
+    done = msgspec.structs.replace(done, report=os.path.relpath(report))
+    write_report(done, report)
+    kept = _moved(done, lambda path: os.path.relpath(path, out))
+    write_atomic(out / RESULT, msgspec.json.format(msgspec.json.encode(kept), indent=1))
+    return done
+
+
+def _moved(compression: Compression, path: Callable[[str], str]) -> Compression:
+    """Return the result with every path changed."""
+    targets = tuple(
+        msgspec.structs.replace(
+            t,
+            artifact=path(t.artifact),
+            float_artifact=path(t.float_artifact),
+            candidates=tuple(msgspec.structs.replace(c, artifact=path(c.artifact)) for c in t.candidates),
+        )
+        for t in compression.targets
+    )
+    report = None if compression.report is None else path(compression.report)
+    return msgspec.structs.replace(compression, model=path(compression.model), report=report, targets=targets)

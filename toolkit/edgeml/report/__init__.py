@@ -1,0 +1,1 @@
+"""Reports: a file each writes one standalone HTML page."""
