@@ -20,6 +20,7 @@ import msgspec
 from edgeml_agent.messages import Report, Stored, Window, encode
 from edgeml_targets.contract.errors import EdgemlError
 
+WAIT_S: Final = 5.0  # for somebody else who holds the database: an administrator looking into it
 MOST_BYTES: Final = 64 << 20  # of payload: a window of 1.5 kB a minute for a month
 KEPT_WHEN_FULL: Final = 7 / 8  # dropping an eighth at once makes it rare, and each time is reported
 
@@ -54,25 +55,26 @@ class Outbox:
             `damaged` says so.
         most_bytes: Payload that it holds at most. When more is written the oldest messages are dropped, and a report
             that says how many is written in the same transaction.
+        wait_s: See `WAIT_S`.
 
     Raises:
         EdgemlError: The database cannot be opened or written.
     """
 
-    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES, wait_s: float = WAIT_S) -> None:
         self.boot: Final = secrets.token_hex(8)
         self.damaged = False
         self._path, self._most_bytes, self._lock = path, most_bytes, threading.Lock()
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._database = _open(path)
+                self._database = _open(path, wait_s)
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # locked, read-only, full: the messages in it are whole
                 self.damaged = True
                 _set_aside(path)
-                self._database = _open(path)
+                self._database = _open(path, wait_s)
         with self._transaction() as database:
             database.execute("DELETE FROM tally")
             database.execute("INSERT INTO tally SELECT 0, count(*), coalesce(sum(length(payload)), 0) FROM messages")
@@ -156,8 +158,8 @@ class Outbox:
             ) from error
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def _open(path: Path, wait_s: float) -> sqlite3.Connection:
+    database = sqlite3.connect(path, wait_s, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut, not only a kill
