@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
@@ -52,6 +55,11 @@ def reason(error: BaseException) -> str:
 def refuse(artifact: Path, library: str, error: BaseException) -> EdgemlError:
     """Return the error for an artifact that a library could not load, to be raised from `error`."""
     return EdgemlError(f"{library} cannot load it: {reason(error)}", where=str(artifact), mend=MAKE_AGAIN)
+
+
+def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array in C order and writeable, as libraries that read it where it lies want it; copied only if it is not."""
+    return np.require(array, requirements=("C", "W"))
 
 
 def require_float32(settings: Settings, library: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml_targets.artifacts import MAKE_AGAIN, read_head, reason, refuse, require_device, what_it_is
+from edgeml_targets.artifacts import MAKE_AGAIN, plain, read_head, reason, refuse, require_device, what_it_is
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.contract.tensors import Tensor
@@ -40,7 +40,7 @@ class OpenVinoSession:
 
         request = self._request
         try:
-            self._fed = [openvino.Tensor(_plain(inputs[port.name]), shared_memory=True) for port in self.inputs]
+            self._fed = [openvino.Tensor(plain(inputs[port.name]), shared_memory=True) for port in self.inputs]
             for index, tensor in enumerate(self._fed):
                 request.set_input_tensor(index, tensor)
             request.infer(share_outputs=True)
@@ -95,14 +95,14 @@ class OpenVino:
 
 def _read(artifact: Path, head: bytes) -> Any:
     """Read with the ONNX front end alone: asking for any would try TensorFlow's too, which logs over standard error."""
-    from openvino.frontend import FrontEndManager, GeneralFailure
+    from openvino.frontend import FrontEndManager, GeneralFailure, OpConversionFailure, OpValidationFailure
 
     front_end = FrontEndManager().load_by_framework("onnx")
     try:
         model = front_end.convert(front_end.load(str(artifact)))
     except GeneralFailure as error:
         raise EdgemlError(what_it_is(head, "an ONNX file"), where=str(artifact), mend=MAKE_AGAIN) from error
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (OpConversionFailure, OpValidationFailure, RuntimeError, TypeError, ValueError) as error:
         raise refuse(artifact, _LIBRARY, RuntimeError(_last_line(error))) from error
     if not model.outputs:
         raise EdgemlError("the model has no outputs", where=str(artifact), mend=MAKE_AGAIN)
@@ -128,11 +128,6 @@ def _tensor(port: Any, node: Any) -> Tensor:
     dims = [] if shape.rank.is_dynamic else [-1 if dim.is_dynamic else dim.get_length() for dim in shape]
     dtype = str(np.dtype(port.get_element_type().to_dtype()))
     return Tensor(friendly if friendly in names or not names else min(names), dtype, tuple(dims))
-
-
-def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the array in C order and writeable, copied only where it is not."""
-    return np.require(array, requirements=("C", "W"))
 
 
 def _last_line(error: Exception) -> str:

@@ -13,7 +13,16 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from edgeml_targets.artifacts import MAKE_AGAIN, read_head, reason, refuse, require_device, require_float32, what_it_is
+from edgeml_targets.artifacts import (
+    MAKE_AGAIN,
+    plain,
+    read_head,
+    reason,
+    refuse,
+    require_device,
+    require_float32,
+    what_it_is,
+)
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.layout import METADATA_NAME, Metadata
 from edgeml_targets.contract.settings import Settings
@@ -57,7 +66,7 @@ class TorchSession:
         from torch.utils import _pytree as pytree
 
         try:
-            leaves = [torch.from_numpy(inputs[port.name]).to(self._device) for port in self.inputs]
+            leaves = [torch.from_numpy(plain(inputs[port.name])).to(self._device) for port in self.inputs]
             args, kwargs = pytree.tree_unflatten(leaves, self._in_spec)
             with torch.inference_mode():
                 answers = pytree.tree_leaves(self._module(*args, **kwargs))
@@ -65,7 +74,7 @@ class TorchSession:
         except KeyError as error:
             what, mend = f"there is no input {error}", "feed every input by its name"
             raise EdgemlError(what, where=str(self._artifact), mend=mend) from error
-        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
             mend = "feed what the model's inputs ask for"
             raise EdgemlError(reason(error), where=str(self._artifact), mend=mend) from error
 
