@@ -83,7 +83,7 @@ def read_address(url: str) -> Address:
 def is_loopback(host: str) -> bool:
     """Say whether `host` is this machine alone."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.removeprefix("::ffff:")).is_loopback
     except ValueError:
         return host == "localhost"
 
@@ -182,6 +182,15 @@ class Broker:
         password = str(self.address.password)
         _write_configuration(self._folder, configuration(self._listen, self._folder, hashes, token_hash(password)))
         self._child.send_signal(signal.SIGHUP)
+
+    def again(self, hashes: Mapping[str, str]) -> Broker:
+        """Start a broker in this one's place, on the same port, with what it had stored.
+
+        Raises:
+            EdgemlError: As `start`.
+        """
+        self.stop()
+        return Broker.start(self._listen, self._folder, hashes)
 
     def stop(self) -> None:
         """End the child."""

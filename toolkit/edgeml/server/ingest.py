@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -29,6 +29,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeml.server.alarms import Alarm, open_alarm
 from edgeml.server.broker import Address
+from edgeml.server.offers import Offers
 from edgeml.server.store import Id, Store
 from edgeml.server.validate import check
 from edgeml_agent.messages import Down, Stored, Up, decode_up, device_of, down_topic, encode, up_topic
@@ -58,12 +59,12 @@ class Ingest:
     Args:
         address: The broker's, and the server's user there.
         store: Where messages go.
-        heard: Called in this thread, after a commit, with the devices it was of; it may `send`.
+        offers: What to tell a device that was heard and does not run what it should.
     """
 
-    def __init__(self, address: Address, store: Store, heard: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, address: Address, store: Store, offers: Offers) -> None:
         self.counters = Counters()
-        self._store, self._heard = store, heard
+        self._store, self._offers = store, offers
         self._address = address
         self._batch: list[mqtt.MQTTMessage] = []
         self._refused: dict[str | None, EdgemlError] = {}
@@ -164,7 +165,8 @@ class Ingest:
 
     def _commit(self, client: mqtt.Client, batch: Sequence[mqtt.MQTTMessage]) -> None:
         messages = [m for m in map(self._read, batch) if m is not None]
-        stored = self._store.record(messages, time.time())
+        now = time.time()
+        stored = self._store.record(messages, now)
         for message in batch:
             client.ack(message.mid, message.qos)
         for device, answer in answers(stored):
@@ -174,7 +176,8 @@ class Ingest:
         for device in {m.device for m in messages} - {i.device for i in stored}:
             self._refuse(device, EdgemlError("is not enrolled", where=device, mend="flash the device"))
         self._tell_refused()
-        self._heard(sorted({i.device for i in stored}))
+        for device, offer in self._offers.due(now, sorted({i.device for i in stored})):
+            self.send(device, offer)
 
     def _read(self, received: mqtt.MQTTMessage) -> Up | None:
         """Return a message, or `None` for one that must not enter; it is acknowledged all the same, lest it come forever."""

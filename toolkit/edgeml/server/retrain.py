@@ -51,7 +51,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Failed:
-    """The last retrain that brought no release: when it ended and how many new labels it had."""
+    """The last retrain that brought no release: when it ended and how many new labels it tried."""
 
     ended_at: float
     labels: int
@@ -110,13 +110,19 @@ class Retrain:
             children.stop(self._child)
             self._child = None
 
-    def last_failed(self, since: float) -> Failed | None:
-        """Return the last retrain that brought nothing and ended since then, seconds since 1970."""
-        brought_nothing = sa.and_(RETRAINS.c.verdict.in_(("fail", "error")), RETRAINS.c.ended_at >= since)
-        query = sa.select(RETRAINS.c.ended_at, RETRAINS.c.labels).where(brought_nothing)
+    def last_without(self, release: str, since: float) -> Failed | None:
+        """Return the last retrain since then that did not lead to `release`: it brought nothing that the fleet runs now.
+
+        Its labels count as tried, unless it ended with an error and had no say.
+        """
+        others = sa.or_(RETRAINS.c.release.is_(None), RETRAINS.c.release != release)
+        ended = RETRAINS.c.verdict.in_(("pass", "fail", "error"))
+        query = sa.select(RETRAINS).where(ended, others, RETRAINS.c.started_at >= since).order_by(RETRAINS.c.id.desc())
         with self._store.reading() as connection:
-            row = connection.execute(query.order_by(RETRAINS.c.id.desc()).limit(1)).first()
-        return None if row is None else Failed(row.ended_at, row.labels)
+            row = connection.execute(query.limit(1)).first()
+        if row is None:
+            return None
+        return Failed(row.ended_at, 0 if row.verdict == "error" else row.labels)
 
     def _note(self, result: Result | None, error: str, now: float) -> None:
         verdict = result.verdict if result else "error"
