@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,7 @@ SETTINGS = Settings(target=TARGET, runtime="onnxruntime")
 PREPROCESSING = Preprocessing(kind="image", scale=1 / 64, mean=(2.0,), std=(1.0,))
 LABELS = tuple(f"class {i}" for i in range(10))
 LIMIT_S = 20.0
+BIN_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def pixels(count: int, seed: int = 0) -> np.ndarray:
@@ -109,31 +111,41 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-@dataclass
 class Broker:
-    """Debian's mosquitto, with its messages on disk; `kill` and `start` at will."""
+    """A real broker with its messages on disk, mosquitto or nats-server; `kill` and `start` at will."""
 
-    folder: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen | None = None
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder, self.port = kind, folder, free_port()
+        self.process: subprocess.Popen | None = None
+        folder.mkdir(exist_ok=True)
 
     def start(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        config = self.folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {self.folder}/\nautosave_interval 1\nmax_queued_messages 0\nlog_type none\n"
+        config = self.folder / f"{self.kind}.conf"
+        config.write_text(getattr(self, f"_{self.kind}")())
+        programs = {"mosquitto": "/usr/sbin/mosquitto", "nats": shutil.which("nats-server", path=BIN_PATH)}
+        self.process = subprocess.Popen(
+            [programs[self.kind], "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        if os.getuid() == 0:
-            config.write_text(config.read_text() + "user root\n")
-        self.process = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(config)], stderr=subprocess.DEVNULL)
-        eventually(self._answers, "mosquitto is up")
+        eventually(self._answers, f"{self.kind} is up")
 
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def _mosquitto(self) -> str:
+        root = "user root\n" if os.getuid() == 0 else ""
+        return (
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n"
+            f"persistence_location {self.folder}/\nmax_queued_messages 0\nlog_type none\n{root}"
+        )
+
+    def _nats(self) -> str:
+        return (
+            f'server_name: test\nlisten: "127.0.0.1:{free_port()}"\njetstream {{ store_dir: "{self.folder}" }}\n'
+            f"mqtt {{ host: 127.0.0.1, port: {self.port} }}\n"
+        )
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -142,10 +154,12 @@ class Broker:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    if not Path("/usr/sbin/mosquitto").exists():
+def broker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Mosquitto, or what a test's indirect parameter names."""
+    kind = getattr(request, "param", "mosquitto")
+    if kind == "mosquitto" and not Path("/usr/sbin/mosquitto").exists():
         pytest.skip("needs Debian's mosquitto: apt install mosquitto")
-    running = Broker(tmp_path / "broker")
+    running = Broker(kind, tmp_path / "broker")
     running.start()
     yield running
     running.kill()
@@ -209,7 +223,7 @@ class FleetServer:
         self.client.publish(messages.down_topic(device), messages.encode(message), 1)
 
     def release(self, name: str, bundles_of: dict[str, Path], **wrong: object) -> messages.Offer:
-        """Sign a release and lay it out; `wrong` spoils one thing: key, name, sha256, size_bytes, path, payload."""
+        """Sign a release and lay it out; `wrong` spoils one thing: key, named, sha256, size_bytes, path, payload."""
         refs = {}
         for target, path in bundles_of.items():
             content = path.read_bytes()
@@ -221,7 +235,7 @@ class FleetServer:
             )
         payload = msgspec.json.encode(
             messages.Release(
-                name=str(wrong.get("name", name)), created_at=time.time(), model="m", bundles=refs, ledger_head="0" * 64
+                name=str(wrong.get("named", name)), created_at=time.time(), model="m", bundles=refs, ledger_head="0" * 64
             )
         )
         payload = wrong.get("payload", payload)
