@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "edgeml.compare/1"
 LOADS: Final = 12
-SECONDS: Final = 8.0
+SECONDS: Final = 6.0
 LEAST_PER_LOAD: Final = 10
 LEAST_DIFFERENCE: Final = 0.01  # what two copies of one file may differ by; less cannot be put down to the model
 HISTOGRAM_BINS: Final = 128
@@ -168,11 +168,9 @@ def compare(
     """
     settings = target.settings(threads=threads)
     with tempfile.TemporaryDirectory(prefix="edgeml-bench-") as folder:
-        files = [runnable_here(m, target, Path(folder) / side, progress) for m, side in ((a, "a"), (b, "b"))]
-        progress.begin("Loaded")
-        footprints = [_footprint(file, settings, inputs) for file in files]
-        progress.end("A and B, each in a process of its own, for their memory")
         progress.begin("Timed")
+        files = [runnable_here(model, target, Path(folder) / side) for model, side in ((a, "a"), (b, "b"))]
+        footprints = [_footprint(file, settings, inputs) for file in files]
         job = Job(
             entrants=tuple(Entrant(str(file), settings) for file in files),
             loads=LOADS,

@@ -32,7 +32,8 @@ from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors
 
 LEAST_LOADS: Final = 6  # what a signed-rank interval of 95 % needs
-MOST_SLOWER: Final = 2.0  # loads are given up, down to the least, once a job takes so many times its seconds
+GIVE_UP_AFTER: Final = 2.0  # times a job's seconds, plus `LOADING_S`; then loads are given up, down to the least
+LOADING_S: Final = 5.0  # what loading and warming up may take besides
 MOST_TALK_BYTES: Final = 4096
 
 

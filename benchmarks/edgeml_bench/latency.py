@@ -108,8 +108,8 @@ def measure(
     """
     settings = target.settings(threads=threads)
     with tempfile.TemporaryDirectory(prefix="edgeml-bench-") as folder:
-        runnable = runnable_here(artifact, target, Path(folder), progress)
         progress.begin("Timed")
+        runnable = runnable_here(artifact, target, Path(folder))
         job = Job(
             entrants=(Entrant(str(runnable), settings),),
             loads=LOADS,
@@ -154,7 +154,7 @@ def measure(
     )
 
 
-def runnable_here(model: Path, target: Target, folder: Path, progress: Progress) -> Path:
+def runnable_here(model: Path, target: Target, folder: Path) -> Path:
     """Return the file that the target's runtime loads for `model`; where it has to be exported, that is written to `folder`.
 
     Raises:
@@ -164,12 +164,7 @@ def runnable_here(model: Path, target: Target, folder: Path, progress: Progress)
 
     if problem := obstacle(target):
         raise problem
-    if model.suffix == target.suffix:
-        return float_artifact(model, target, folder)
-    progress.begin("Exported")
-    runnable = float_artifact(model, target, folder)
-    progress.end(f"{model.name} in float32 for {target.runtime}")
-    return runnable
+    return float_artifact(model, target, folder)
 
 
 def added_memory_bytes(outcome: Outcome) -> int | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeml_bench.conditions import conditions, reading
 from edgeml_bench.feeding import random_inputs, shaped_inputs
-from edgeml_bench.jobs import MOST_SLOWER, Advanced, Entrant, Event, Finished, Job, Refused, Round
+from edgeml_bench.jobs import GIVE_UP_AFTER, LOADING_S, Advanced, Entrant, Event, Finished, Job, Refused, Round
 from edgeml_bench.machines import machine
 from edgeml_bench.rounds import Loader, orders, run_round
 from edgeml_bench.sensors.memory import peak_bytes, reset_peak, resident_bytes
@@ -54,8 +54,9 @@ def work(job: Job, say: Say) -> Finished:
     idle = resident_bytes()
     reset_peak()
     began, before, peak = time.monotonic(), reading(), None
+    patience = GIVE_UP_AFTER * job.seconds + LOADING_S
     for number, order in enumerate(orders(len(job.entrants), job.loads, job.seed)):
-        if number >= job.least_loads and time.monotonic() - began > MOST_SLOWER * job.seconds:
+        if number >= job.least_loads and time.monotonic() - began > patience:
             break
         say(Advanced(number, job.loads))
         loads = run_round(

@@ -57,13 +57,18 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
 
 
 def _verdict(found: Diagnosis) -> str:
+    """Return what is missing, a sentence a role, and how much of the targets can be measured here."""
     measurable = sum(t.measurable for t in found.targets)
-    reach = f"{measurable} of {len(found.targets)} targets can be measured on this machine"
-    if not found.missing:
-        return f"Everything that edgeml needs is here; {reach}."
-    ways = list(dict.fromkeys(n.get for n in found.missing))
-    names = ", ".join(n.name for n in found.missing)
-    return f"{len(found.missing)} missing ({names}): {'; '.join(ways)}. {reach[0].upper()}{reach[1:]}."
+    reach = f"{measurable} of {len(found.targets)} targets can be measured on this machine."
+    lacking: dict[str, list[Need]] = {}
+    for need in found.missing:
+        lacking.setdefault(need.role, []).append(need)
+    if not lacking:
+        return f"Everything that edgeml needs is here. {reach}"
+    sentences = [
+        f"Missing for {role}: {', '.join(n.name for n in needs)} ({needs[0].get})." for role, needs in lacking.items()
+    ]
+    return " ".join([*sentences, reach])
 
 
 def _here(here: bool) -> tuple[str, str]:
