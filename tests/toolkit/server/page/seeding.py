@@ -40,7 +40,7 @@ PI5, PI4, X86, JETSON = "raspberrypi5-onnxruntime", "raspberrypi4-litert", "x86_
 TARGETS = (PI5, PI4, X86, JETSON)
 BUDGET_MS = {PI5: 20.0, PI4: 20.0, X86: 10.0, JETSON: 5.0}
 P50_US = {PI5: 7_000.0, PI4: 10_800.0, X86: 2_100.0, JETSON: 1_250.0}
-CONTRAST_LOSS = 0.72
+CONTRAST_LOSS = 0.87
 AXES = (-2, -1)
 _BATCH = 24
 
@@ -247,17 +247,20 @@ def judge_all(seed: Seed, windows: Sequence[Window], *, every_s: float, release:
             history.append(judgement.effects)
         found.append((span[-1].ended_at, judgement))
     with seed.store.writing() as connection:
-        connection.execute(sa.insert(tables.JUDGEMENTS), [_judgement_row(at, j, release) for at, j in found])
+        for at, judgement in found:
+            arrived = sa.select(sa.func.max(tables.WINDOWS.c.arrival)).where(tables.WINDOWS.c.ended_at <= at)
+            through = connection.scalar(arrived.where(tables.WINDOWS.c.release == release)) or 0
+            connection.execute(sa.insert(tables.JUDGEMENTS).values(_judgement_row(at, judgement, release, through)))
     return found
 
 
-def _judgement_row(at: float, judgement: Judgement, release: str) -> dict[str, object]:
+def _judgement_row(at: float, judgement: Judgement, release: str, through: int) -> dict[str, object]:
     worst: Effect = judgement.effects[judgement.worst]
     return {
         "at": at,
         "release": release,
         "device": None,
-        "through": 0,
+        "through": through,
         "windows": judgement.windows,
         "answers": judgement.answers,
         "verdict": judgement.verdict,

@@ -24,7 +24,8 @@ def mount(app: FastAPI, project: Project, store: Store, actions: Actions | None 
     from nicegui import app as pages
     from nicegui import ui
 
-    from edgeml.server.page import overview
+    from edgeml.report.look import tokens
+    from edgeml.server.page import alarms, benchmarks, decisions, device, devices, model, overview, rollouts
     from edgeml.server.page.actions import NoActions
     from edgeml.server.page.assets import FAVICON, HEAD, STATIC
     from edgeml.server.page.site import Site
@@ -32,9 +33,10 @@ def mount(app: FastAPI, project: Project, store: Store, actions: Actions | None 
 
     site = Site(project, store, actions or NoActions(), Bundles(project.fleet_folder / "bundles"))
     pages.add_static_files("/static", STATIC, max_cache_age=3600)
-    pages.colors(primary="#1D5FC9", positive="#0F7B6C", warning="#C97B00", negative="#B0163C")
+    light = tokens()
+    pages.colors(primary=light["now"], positive=light["ok"], warning=light["warn"], negative=light["bad"])
     ui.add_head_html(HEAD, shared=True)
-    for module in (overview,):
+    for module in (overview, devices, device, model, rollouts, decisions, alarms, benchmarks):
         module.add(site)
     # Without Tailwind: our style sheet lays the page out by itself, so the browser need not generate rules at each start.
     ui.run_with(app, title="edgeml", favicon=FAVICON, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=30)

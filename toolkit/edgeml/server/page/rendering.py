@@ -9,6 +9,7 @@ import jinja2
 
 from edgeml.server.page.icons import icon, square
 from edgeml.server.page.views.rollouts import devices_in_words
+from edgeml.server.page.words import capital
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -22,6 +23,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(capital=capital)
     environment.globals.update(icon=icon, square=square, devices_in_words=devices_in_words)
     return environment
 

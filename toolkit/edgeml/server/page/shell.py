@@ -39,6 +39,14 @@ class Frame:
     trouble: Part
     shown_at: float
 
+    async def keep_live(self) -> None:
+        """Keep only the frame up to date: the page itself has nothing that changes."""
+
+        async def nothing() -> None:
+            return
+
+        await self.keep(nothing)
+
     async def keep(self, refresh: Callable[[], Awaitable[None]]) -> None:
         """Call `refresh` every two seconds, and say so when the store does not answer."""
 

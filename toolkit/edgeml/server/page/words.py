@@ -78,8 +78,14 @@ def joined(words: Sequence[str]) -> str:
 
 
 def capital(text: str) -> str:
-    """Return `text` with its first letter as a capital."""
-    return text[:1].upper() + text[1:]
+    """Return `text` with its first letter as a capital, unless it begins with a name: "r42", "line-b-07".
+
+    Example:
+        >>> capital("contrast: PSI 0.34"), capital("r42 on 5 devices")
+        ('Contrast: PSI 0.34', 'r42 on 5 devices')
+    """
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    return text if any(c.isdigit() for c in first) else text[:1].upper() + text[1:]
 
 
 def full_stop(text: str) -> str:

@@ -49,3 +49,23 @@ function tell(lost) {
   for (const place of document.querySelectorAll("[data-since]")) place.textContent = since;
   for (const banner of document.querySelectorAll("[data-offline]")) banner.hidden = !lost;
 }
+
+// Filters live in the address: each change replaces it, and the server shows what it asks for; the fields keep their focus.
+let waiting;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("[data-filters]");
+  if (!form) return;
+  clearTimeout(waiting);
+  waiting = setTimeout(() => ask(form), event.target.type === "search" ? 250 : 0);
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-filters]")) return;
+  event.preventDefault();
+  ask(event.target);
+});
+
+function ask(form) {
+  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+  history.replaceState(null, "", query.size ? `${form.getAttribute("action")}?${query}` : form.getAttribute("action"));
+  emitEvent("filters", Object.fromEntries(query));
+}

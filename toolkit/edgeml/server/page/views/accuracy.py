@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 
 from edgeml.server.tables import ACCURACIES
+from edgeml_bench.statistics import wilson_interval
 
 MOST: Final = 200
-_Z: Final = 1.959964  # the normal quantile of 97.5 %
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Labelled:
     @property
     def low(self) -> float:
         """The interval's lower end."""
-        return _wilson(self.right, self.labelled)[0]
+        return wilson_interval(self.right, self.labelled).low
 
     @property
     def high(self) -> float:
         """The interval's upper end."""
-        return _wilson(self.right, self.labelled)[1]
+        return wilson_interval(self.right, self.labelled).high
 
 
 def read_labelled(connection: sa.Connection, *, since: float) -> list[Labelled]:
@@ -55,10 +54,3 @@ def newest_labelled(connection: sa.Connection, release: str | None) -> Labelled 
     r = connection.execute(query.order_by(ACCURACIES.c.at.desc()).limit(1)).mappings().first()
     return None if r is None else Labelled(r["at"], r["release"], r["right"], r["labelled"], r["of"])
 
-
-def _wilson(right: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927, doi:10.2307/2276774)."""
-    share, z2 = right / total, _Z * _Z
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
-    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from edgeml.figures import percent
 from edgeml.server.page.icons import Status
 from edgeml.server.page.views.rollouts import Rollout
 from edgeml.server.page.views.scene import NEAR_LIMIT, Scene
@@ -60,7 +61,8 @@ class Latency:
     Args:
         value, budget: In words; the budget is empty where none is stated.
         share: Of the budget, at most 1; `None` without a budget.
-        status: How it stands.
+        status: `warn` from 90 % of the budget on.
+        word: What `warn` means.
         why: Why there is no figure.
     """
 
@@ -69,6 +71,7 @@ class Latency:
     share: float | None
     status: Status
     why: str = ""
+    word: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _columns(rows: Sequence[sa.Row[tuple[str, str | None, str, int]]], rollout: 
     ranked = sorted((r for r in sizes if r != NONE), key=lambda r: (-sizes[r], r))
     rolling = rollout.release if rollout is not None and rollout.running else None
     main = next((r for r in ranked if r != rolling), None)
-    found = [(rolling, f"{rolling}, rolling out")] if rolling else []
+    found = [(rolling, f"{rolling}, new")] if rolling else []
     found += [(main, main)] if main else []
     found += [(OLDER, "other releases")] if any(r not in (rolling, main) for r in ranked) else []
     found += [(NONE, "no release yet")] if NONE in sizes else []
@@ -198,5 +201,6 @@ def latency(p99_us: float, budget_us: float | None) -> Latency:
     if budget_us is None:
         return Latency(f"{value}\u00a0ms", "", None, "info", "no budget stated")
     share = p99_us / budget_us
-    status: Status = "bad" if share > 1 else "warn" if share >= NEAR_LIMIT else "ok"
-    return Latency(value, budget_in_ms(budget_us), min(share, 1.0), status)
+    status: Status = "warn" if share >= NEAR_LIMIT else "ok"
+    word = "over its budget" if share > 1 else f"{percent(share, 0)} of its budget"
+    return Latency(value, budget_in_ms(budget_us), min(share, 1.0), status, word=word)

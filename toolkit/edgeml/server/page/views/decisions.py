@@ -14,7 +14,7 @@ from edgeml import ledger
 from edgeml.project import Project
 from edgeml.server.page.icons import Status
 from edgeml.server.page.views.scene import Scene
-from edgeml.server.page.words import capital, clock, clock_s, full_stop
+from edgeml.server.page.words import clock, clock_s, full_stop
 from edgeml.server.tables import DECISIONS
 
 LINKS: Final = 4  # of the chain
@@ -58,7 +58,8 @@ def read_chain(connection: sa.Connection, scene: Scene) -> tuple[Step, ...]:
     """Return the newest chain, oldest first: what set it off, and the newest decision of each link since."""
     query = sa.select(DECISIONS).order_by(DECISIONS.c.at.desc(), DECISIONS.c.id.desc()).limit(RECENT)
     rows = connection.execute(query).mappings().all()
-    return tuple(_step(row, scene.now) for row in newest_chain(rows))
+    chain = newest_chain(rows)
+    return tuple(_step(row, scene.now, passed=row is not chain[-1]) for row in chain)
 
 
 def newest_chain(newest_first: Sequence[sa.RowMapping]) -> list[sa.RowMapping]:
@@ -91,13 +92,15 @@ def read_page(connection: sa.Connection, scene: Scene, page: int) -> tuple[tuple
     return tuple(_entry(row, scene.now, records) for row in rows), total
 
 
-def _step(row: sa.RowMapping, now: float) -> Step:
+def _step(row: sa.RowMapping, now: float, *, passed: bool) -> Step:
+    """Describe a link; one that ran and was followed by the next is done."""
+    done = passed and row["status"] == "run"
     return Step(
-        cast(Status, row["status"]),
+        "ok" if done else cast(Status, row["status"]),
         clock(row["at"], now),
         row["kind"],
-        row["title"],
-        capital(row["figure"]),
+        "Retrained" if done and row["kind"] == "retrain" else row["title"],
+        row["figure"],
         full_stop(row["reason"]),
     )
 

@@ -165,12 +165,12 @@ def _story(chain: tuple[Step, ...], rollout: Rollout | None) -> list[str]:
     """Say what set the chain off and where it stands, a sentence each."""
     told = []
     if chain and chain[0].kind == "drift":
-        told.append(f"{capital(chain[0].title)} at {chain[0].time}: {full_stop(chain[0].figure)}")
+        told.append(full_stop(f"{capital(chain[0].title)} at {chain[0].time} ({chain[0].figure})"))
     elif chain:
         told.append(f"{capital(chain[-1].title)} at {chain[-1].time}.")
     if rollout is not None and rollout.running:
         stage = rollout.stages[rollout.at]
-        verb = "is paused" if rollout.paused else ("is in canary on", "goes to the fleet:")[rollout.at]
+        verb = "is paused" if rollout.paused else "is in canary on" if stage.name == "Canary" else "goes to the fleet:"
         run = "" if rollout.paused else f" {devices_in_words(stage)}"
         told.append(f"{rollout.release} {verb}{run}.")
     return told

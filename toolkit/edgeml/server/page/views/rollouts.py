@@ -30,8 +30,9 @@ class Gate(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """The gate in a phrase: "p99 17.9 ms, limit 20 ms"."""
-        joint = " " if self.limit.startswith("of ") else ", "
-        return f"{self.name} {self.value}" + (f"{joint}{self.limit}" if self.limit else "")
+        if not self.limit or self.limit.startswith("all"):  # the value says "5 of 5"
+            return f"{self.name} {self.value}"
+        return f"{self.name} {self.value}{' ' if self.limit.startswith('of ') else ', '}{self.limit}"
 
 
 @dataclass(frozen=True)
@@ -109,22 +110,21 @@ def _rollout(connection: sa.Connection, row: sa.RowMapping, now: float) -> Rollo
     )
     about = connection.execute(sa.select(RELEASES).where(RELEASES.c.name == release)).mappings().first()
     stage = (row["resumes"] or "canary") if row["stage"] == "paused" else row["stage"]
-    stages = (
-        Stage("Canary", len(canaries), canaries_on, _canary_note(row, stage, now)),
-        Stage("Fleet", devices, running_it if stage != "canary" else 0, _fleet_note(row, stage, now)),
-    )
-    number = 2 if stage in ("fleet", "done") else 1
+    stages = [Stage("Fleet", devices, running_it if stage != "canary" else 0, _fleet_note(row, stage, now))]
+    if canaries:  # the first release has none: nothing runs that it could break
+        stages.insert(0, Stage("Canary", len(canaries), canaries_on, _canary_note(row, stage, now)))
+    at = len(stages) - 1 if stage in ("fleet", "done") else 0
     return Rollout(
         row["id"],
         release,
         row["previous"] or "",
         _status(row["stage"]),
         f"Rollout of {release}",
-        _note(row, number, now),
+        _note(row, f"stage {at + 1} of {len(stages)}", now),
         row["stage"] in RUNNING,
         row["stage"] == "paused",
-        number - 1,
-        stages,
+        at,
+        tuple(stages),
         tuple(msgspec.convert(row["gates"], list[Gate], strict=False)),
         full_stop(row["reason"] or ""),
         canaries,
@@ -139,14 +139,14 @@ def _status(stage: str) -> Status:
     return cast(Status, by_stage.get(stage, "unsure"))
 
 
-def _note(row: sa.RowMapping, number: int, now: float) -> str:
+def _note(row: sa.RowMapping, place: str, now: float) -> str:
     origin = f"from {row['previous']}" if row["previous"] else "the first"
     when = clock(row["stage_at"], now)
     where = {
         "done": f"done {when}",
         "aborted": f"stopped {when}",
-        "paused": f"paused at stage {number} of 2, {when}",
-    }.get(row["stage"], f"stage {number} of 2")
+        "paused": f"paused at {place}, {when}",
+    }.get(row["stage"], place)
     return f"{origin}, {where}"
 
 

@@ -114,7 +114,7 @@ def latency_trend(points: Sequence[Point], scene: Scene, span: Span) -> Trend:
     line = sparkline([(p.at, us / 1000) for p in points if (us := p.p99_us(worst)) is not None], frame)
     if budget_us is None:
         return Trend(name, value, "ms", "info", "no budget stated", "", line)
-    status: Status = "bad" if p99_us > budget_us else "warn" if p99_us >= NEAR_LIMIT * budget_us else "ok"
+    status: Status = "warn" if p99_us >= NEAR_LIMIT * budget_us else "ok"
     word = f"{percent(p99_us / budget_us, 0)} of its budget"
     return Trend(name, value, "ms", status, word, f"budget {budget_in_ms(budget_us)}", line)
 
@@ -127,8 +127,8 @@ def unknown_trend(points: Sequence[Point], scene: Scene, span: Span) -> Trend:
     if not series:
         return Trend(name, DASH, "", "never", "no answers in this time", limit, _NOTHING)
     share = series[-1][1]
-    status: Status = "bad" if share > most else "warn" if share >= NEAR_LIMIT * most else "ok"
-    word = {"bad": "over limit", "warn": "near its limit"}.get(status, "within limit")
+    status: Status = "warn" if share >= NEAR_LIMIT * most else "ok"
+    word = "over limit" if share > most else "near its limit" if status == "warn" else "within limit"
     frame = Frame(span.begin(scene.now), scene.now, gap_s=JOINED_POINTS * span.width_s, limit=most)
     return Trend(name, number(100 * share, 1), "%", status, word, limit, sparkline(series, frame))
 
