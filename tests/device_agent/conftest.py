@@ -235,7 +235,11 @@ class FleetServer:
             )
         payload = msgspec.json.encode(
             messages.Release(
-                name=str(wrong.get("named", name)), created_at=time.time(), model="m", bundles=refs, ledger_head="0" * 64
+                name=str(wrong.get("named", name)),
+                created_at=time.time(),
+                model="m",
+                bundles=refs,
+                ledger_head="0" * 64,
             )
         )
         payload = wrong.get("payload", payload)
@@ -265,6 +269,8 @@ def _files(folder: Path) -> http.server.ThreadingHTTPServer:
             if not file.is_file():
                 return self.send_error(404)
             content = file.read_bytes()
+            if self.server.hold is not None and "bundles" in self.path:
+                self.server.hold.wait(LIMIT_S)
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -277,7 +283,7 @@ def _files(folder: Path) -> http.server.ThreadingHTTPServer:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.requests, server.cut_after = [], None
+    server.requests, server.cut_after, server.hold = [], None, None
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     return server
 
@@ -296,11 +302,12 @@ class Device:
 
     root: Path
     process: subprocess.Popen | None = None
+    command: Sequence[str] = ("-m", "edgeml_agent", "run")
 
     def start(self) -> Device:
         log = (self.root / "log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeml_agent", "run", "--folder", str(self.root)], stderr=log, stdout=log
+            [sys.executable, *self.command, "--folder", str(self.root)], stderr=log, stdout=log
         )
         return self
 

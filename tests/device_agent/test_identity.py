@@ -29,7 +29,14 @@ def test_a_folder_without_one_says_how_to_get_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("device", "Cam 1"), ("broker_port", 0), ("fleet_key", "abc"), ("window_s", 0), ("target", "../x"), ("token", None)],
+    [
+        ("device", "Cam 1"),
+        ("broker_port", 0),
+        ("fleet_key", "abc"),
+        ("window_s", 0),
+        ("target", "../x"),
+        ("token", None),
+    ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, offline: Identity, field: str, value: object) -> None:
     fields = msgspec.to_builtins(offline)

@@ -66,7 +66,7 @@ def test_a_bundle_whose_manifest_names_other_tensors_is_refused(
 
     manifest = engine.bundle.manifest
     other = msgspec.structs.replace(manifest, output=msgspec.structs.replace(manifest.output, name="scores"))
-    with pytest.raises(EdgemlError, match="it takes .* the manifest says x and scores"):
+    with pytest.raises(EdgemlError, match=r"it takes .* the manifest says x and scores"):
         load_engine("r1", bundles.Bundle(other, engine.bundle.artifact, engine.bundle.golden_file))
 
 

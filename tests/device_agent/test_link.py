@@ -101,9 +101,7 @@ def test_a_broker_that_forgets_everything_will_do(
     assert set(fleet.received) == said
 
 
-def test_what_is_not_answered_is_said_again(
-    linked: Linked, fleet: Any, draft: Report, eventually: Eventually
-) -> None:
+def test_what_is_not_answered_is_said_again(linked: Linked, fleet: Any, draft: Report, eventually: Eventually) -> None:
     swallowed: set[int] = set()
 
     def first_time(message: Report) -> bool:

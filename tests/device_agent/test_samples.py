@@ -45,14 +45,14 @@ def test_a_file_that_is_cut_off_or_too_long_is_refused(array: np.ndarray, data: 
     whole = saved(array)
     cut = data.draw(st.integers(0, len(whole) - 1))
     for content in (whole[:cut], whole + b"\0"):
-        with pytest.raises(EdgemlError, match="^x: "):
+        with pytest.raises(EdgemlError, match=r"^x: "):
             read_sample(content, where="x")
 
 
 @settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=120).map(lambda b: b"\x93NUMPY\x01\x00" + b)))
 def test_noise_is_an_error_and_nothing_else(content: bytes) -> None:
-    with pytest.raises(EdgemlError, match="^x: "):
+    with pytest.raises(EdgemlError, match=r"^x: "):
         read_sample(content, where="x")
 
 
@@ -72,7 +72,7 @@ def test_noise_is_an_error_and_nothing_else(content: bytes) -> None:
     ids=["huge", "negative", "no number", "pickle", "complex", "deep", "version", "png", "jpeg"],
 )
 def test_hostile_files_are_refused_in_one_line(content: bytes) -> None:
-    with pytest.raises(EdgemlError, match="^x: "):
+    with pytest.raises(EdgemlError, match=r"^x: "):
         read_sample(content, where="x")
 
 
@@ -105,8 +105,8 @@ def test_a_damaged_image_is_read_or_refused(kind: str, damage: list[tuple[int, i
 def test_an_image_that_unpacks_to_too_much_is_refused_before_it_does() -> None:
     image_module = pytest.importorskip("PIL.Image")
     file = io.BytesIO()
-    image_module.new("1", (30_000, 30_000)).save(file, "PNG")
-    assert len(file.getvalue()) < 200_000
+    image_module.new("1", (5_000, 5_000)).save(file, "PNG")
+    assert len(file.getvalue()) < 10_000
     with pytest.raises(EdgemlError, match="pixels"):
         read_sample(file.getvalue(), where="x")
 
@@ -136,5 +136,5 @@ def test_one_row_or_a_stack(shape: tuple[int, ...], stack: tuple[int, ...]) -> N
     ],
 )
 def test_other_shapes_and_types_are_refused(array: np.ndarray, preprocessing: Preprocessing) -> None:
-    with pytest.raises(EdgemlError, match="^x: "):
+    with pytest.raises(EdgemlError, match=r"^x: "):
         split_stack(array, preprocessing, 1 if preprocessing is ARRAY else 3, where="x")

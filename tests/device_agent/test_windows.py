@@ -42,9 +42,7 @@ def rows(count: int, seed: int) -> Rows:
 
 @settings(max_examples=40, deadline=None)
 @given(parts=st.lists(st.tuples(st.integers(1, 40), st.integers(0, 99)), max_size=6), cut=st.integers(0, 6))
-def test_two_windows_merged_are_one_long_window(
-    reference: Reference, parts: list[tuple[int, int]], cut: int
-) -> None:
+def test_two_windows_merged_are_one_long_window(reference: Reference, parts: list[tuple[int, int]], cut: int) -> None:
     first, second, whole = OpenWindow(reference), OpenWindow(reference), OpenWindow(reference)
     for i, part in enumerate(parts):
         (first if i < cut else second).add(rows(*part))

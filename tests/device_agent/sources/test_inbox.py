@@ -65,9 +65,7 @@ def test_a_sample_that_is_replaced_is_answered_anew(folder: Path, serving: Servi
     assert len(read(folder / "a.json")["answers"]) == 3
 
 
-def test_a_half_copied_file_is_left_until_it_is_whole(
-    folder: Path, serving: Serving, npy: Npy, pixels: Pixels
-) -> None:
+def test_a_half_copied_file_is_left_until_it_is_whole(folder: Path, serving: Serving, npy: Npy, pixels: Pixels) -> None:
     inbox, whole = Inbox(folder, serving), npy(pixels(4))
     for size in range(100, len(whole), 700):
         (folder / "a.npy").write_bytes(whole[:size])

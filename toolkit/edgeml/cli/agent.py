@@ -20,9 +20,8 @@ def run(
     folder: Annotated[Path, typer.Option("--folder", help="The device's folder, as edgeml flash prepared it.")],
 ) -> None:
     """Answer samples and tell the server, until SIGTERM or Ctrl-C. Example: edgeml agent run --folder /var/lib/edgeml"""
-    import logging
+    import os
+    import sys
 
-    from edgeml_agent.agent import run as run_agent
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    run_agent(folder)
+    # The agent takes this process's place: typer has brought pydantic by now, 20 MB that a device need not keep for years.
+    os.execv(sys.executable, [sys.executable, "-m", "edgeml_agent", "run", "--folder", str(folder)])
