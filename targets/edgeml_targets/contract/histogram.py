@@ -11,13 +11,14 @@ cannot coarsen what a window says.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 LOWEST_EXPONENT: Final = -149  # the smallest float32 above 0
+HIGHEST_EXPONENT: Final = 900  # edges of what arrives over the wire stay finite
 INDEX_BITS: Final = 40  # a bin's index stays below 2**40: finer than float32 can tell apart, and safe in an int64
 
 
@@ -30,9 +31,9 @@ class Histogram(msgspec.Struct, frozen=True):
         counts: How many values fell into each bin; empty when there was none.
     """
 
-    exponent: int = LOWEST_EXPONENT
-    first: int = 0
-    counts: tuple[int, ...] = ()
+    exponent: Annotated[int, msgspec.Meta(ge=LOWEST_EXPONENT, le=HIGHEST_EXPONENT)] = LOWEST_EXPONENT
+    first: Annotated[int, msgspec.Meta(ge=-(1 << INDEX_BITS + 1), le=1 << INDEX_BITS + 1)] = 0
+    counts: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
 
     @property
     def total(self) -> int:
