@@ -10,6 +10,7 @@ import getpass
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
@@ -137,9 +138,9 @@ def _authenticate(store: Store, shown: HTTPBasicCredentials) -> Caller:
     return Caller(shown.username, row.target)
 
 
-def _file(path: Any) -> Response:
+def _file(path: Path | None) -> Response:
     if path is None or not path.is_file():
-        raise HTTPException(404, "no such file")
+        return Response("no such file\n", 404)
     return FileResponse(path, media_type="application/octet-stream")
 
 

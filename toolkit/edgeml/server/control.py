@@ -218,4 +218,4 @@ def token_hashes(store: Store) -> dict[str, str]:
     """Return the token's hash of each device that may sign in."""
     with store.reading() as connection:
         rows = connection.execute(sa.select(CREDENTIALS.c.device, CREDENTIALS.c.token_hash))
-        return dict(rows.tuples().all())
+        return dict(rows.all())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,7 +151,7 @@ def manifests(project: Project, store: Store, release: str) -> dict[str, Manifes
     """
     with store.reading() as connection:
         found = connection.execute(sa.select(BUNDLES.c.target, BUNDLES.c.sha256).where(BUNDLES.c.release == release))
-        hashes = dict(found.tuples().all())
+        hashes = dict(found.all())
     return {target: read_manifest(bundle_file(project, sha256)) for target, sha256 in hashes.items()}
 
 
@@ -183,7 +184,7 @@ def _last_number(connection: sa.Connection) -> int:
 
 def _make_key(file: Path, content: bytes) -> None:
     """Put a key in its place, unless another process was first: two keys would split the fleet."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     write_atomic(draft, content, mode=OWNER_ONLY)
     file.parent.chmod(0o700)
     try:

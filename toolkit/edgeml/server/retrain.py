@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -63,10 +64,12 @@ class Retrain:
     Args:
         project: What is retrained.
         store: Where retrains are noted.
+        command: What runs; default: `edgeml retrain` of this installation.
     """
 
-    def __init__(self, project: Project, store: Store) -> None:
+    def __init__(self, project: Project, store: Store, command: Sequence[str] | None = None) -> None:
         self._project, self._store = project, store
+        self._command = command or (sys.executable, "-m", "edgeml", "retrain", "--project", str(project.root), "--json")
         self._child: subprocess.Popen[bytes] | None = None
         self._id = 0
         with store.writing() as connection:
@@ -89,10 +92,9 @@ class Retrain:
             row = {"started_at": now, "reason": reason, "labels": labels}
             self._id = connection.execute(sa.insert(RETRAINS).values(row).returning(RETRAINS.c.id)).scalar_one()
             decide(connection, decision, now)
-        command = [sys.executable, "-m", "edgeml", "retrain", "--project", str(self._project.root), "--json"]
         self._output.parent.mkdir(parents=True, exist_ok=True)
         with self._output.open("wb") as output, self._log.open("wb") as log:
-            self._child = children.start(command, output=output, errors=log)
+            self._child = children.start(self._command, output=output, errors=log)
         _LOG.info("a retrain runs: %s", reason)
 
     def poll(self, now: float) -> Result | None:

@@ -57,7 +57,7 @@ def silent_after_s(fleet: Fleet) -> float:
 def start(connection: sa.Connection, release: str, fleet: Fleet, *, now: float) -> None:
     """Start the rollout of a release; one that is under way gives way."""
     for row in active_rows(connection):
-        _close(connection, row["id"], f"{release} came before it was done", now)
+        _move(connection, row["id"], _rollout(row), Event.FAILED, f"{release} came before it was done", now)
     previous = current_release(connection)
     rollout = begin(release, previous, members(connection, release, now - silent_after_s(fleet)), fleet)
     _insert(connection, rollout, now)
@@ -97,15 +97,20 @@ def judge_canary(store: Store, project: Project, now: float) -> None:
         rollout = _rollout(row)
         seen = members(connection, rollout.release, now - silent_after_s(project.fleet))
         seen = [m for m in seen if m.device in rollout.canaries]
+        there = [m for m in seen if m.alive or m.runs == rollout.release]  # one that fell silent does not hold it up
         evidence = _evidence(connection, project, rollout, seen)
     running = sum(m.runs == rollout.release for m in seen)
-    enough = evidence.answers + evidence.errors >= project.fleet.canary_answers and running == len(seen)
+    enough = evidence.answers + evidence.errors >= project.fleet.canary_answers and 0 < running == len(there)
     finding = canary_healthy.judge(evidence, project)
     judged = None
     if (enough or not evidence.self_test_passed) and finding.verdict is not Verdict.INSUFFICIENT:
         judged = lifecycle.record(project, "canary_healthy", evidence, subject=rollout.release, by=POLICY)
     with store.writing() as connection:
         _tell_rows(connection, row, canary_rows(evidence, running, project.fleet))
+        if there:
+            close_alarm(connection, "canary", None, now)
+        else:
+            open_alarm(connection, _waiting(rollout), now)
         if judged is not None and _is_at(connection, row["id"], Stage.CANARY):
             _end_canary(connection, row["id"], rollout, judged, now)
 
@@ -167,7 +172,7 @@ def rollback(store: Store, to: str | None = None, *, by: str) -> str:
     with store.writing() as connection:
         current = current_release(connection)
         for row in active_rows(connection):
-            _close(connection, row["id"], f"rolled back by {by}", now)
+            _move(connection, row["id"], _rollout(row), Event.FAILED, f"rolled back by {by}", now)
             if to is None:
                 to = row["previous"]
         if to is None:
@@ -253,6 +258,12 @@ def _end_canary(connection: sa.Connection, id: int, rollout: Rollout, judged: Re
         _roll_back(connection, moved, judged.reason, now)
 
 
+def _waiting(rollout: Rollout) -> Alarm:
+    title = f"The canary of {rollout.release} waits"
+    detail = f"none of {', '.join(rollout.canaries[:5])} is heard of"
+    return Alarm("canary", "warn", title, detail, "Bring one back, or abort the rollout and release anew.")
+
+
 def _roll_back(connection: sa.Connection, rollout: Rollout, reason: str, now: float) -> None:
     back = rollout.previous or "what they ran"
     title = f"{rollout.release} was taken back"
@@ -282,15 +293,14 @@ def _by_hand(store: Store, event: Event, status: Any, words: str, by: str) -> No
             raise EdgemlError("none is under way", where="rollout", mend="see edgeml fleet decisions")
         rollout = _rollout(rows[0])
         try:
-            moved = _move(connection, rows[0]["id"], rollout, event, f"{words} by {by}", now)
+            _move(connection, rows[0]["id"], rollout, event, f"{words} by {by}", now)
         except ValueError as error:
             raise EdgemlError(str(error), where=f"rollout of {rollout.release}", mend="look at it again") from error
         decide(connection, Decision("rollout", status, f"{rollout.release} {words}", "by hand", f"{by} asked", by), now)
-        _desire(connection, moved, members(connection, rollout.release, heard_since=0.0))
 
 
 def _desire(connection: sa.Connection, rollout: Rollout, seen: Sequence[Member]) -> None:
-    now_desired = dict(connection.execute(sa.select(DEVICES.c.device, DEVICES.c.desired)).tuples().all())
+    now_desired = dict(connection.execute(sa.select(DEVICES.c.device, DEVICES.c.desired)).all())
     for member in seen:
         if member.covered and (wanted := desired(rollout, member)) != now_desired.get(member.device):
             _set_desired(connection, member.device, wanted)
@@ -304,12 +314,8 @@ def _move(connection: sa.Connection, id: int, rollout: Rollout, event: Event, re
     moved = step(rollout, event)
     row = {"stage": moved.stage, "stage_at": now, "resumes": moved.resumes, "reason": reason, "gates": []}
     connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == id).values(row))
+    _desire(connection, moved, members(connection, moved.release, heard_since=0.0))
     return moved
-
-
-def _close(connection: sa.Connection, id: int, reason: str, now: float) -> None:
-    row = {"stage": Stage.ABORTED, "stage_at": now, "resumes": None, "reason": reason}
-    connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == id).values(row))
 
 
 def _insert(connection: sa.Connection, rollout: Rollout, now: float) -> None:

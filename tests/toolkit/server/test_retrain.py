@@ -1,0 +1,125 @@
+"""The retrain job: one child, whose end is noted whatever it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from edgeml.project import Project
+from edgeml.server.decisions import Decision
+from edgeml.server.retrain import Retrain
+from edgeml.server.store import Store
+from edgeml.server.tables import ALARMS, DECISIONS, RETRAINS
+
+STARTED = Decision("retrain", "run", "A retrain runs", "250 of 200 new labels", "noise has drifted")
+LIMIT_S = 20.0
+
+
+def prints(document: object, code: int = 0) -> Sequence[str]:
+    """Return a command that talks to standard error, prints a document and ends."""
+    program = f"import sys; print('epoch 3 of 9', file=sys.stderr); print({json.dumps(document)!r}); sys.exit({code})"
+    return [sys.executable, "-c", program]
+
+
+def passed(**fields: Any) -> dict[str, Any]:
+    return {
+        "schema": "edgeml.retrain/1",
+        "verdict": "pass",
+        "release": "r2",
+        "reason": "better on fresh rows",
+        "champion": {"accuracy": 0.25},
+        "challenger": {"accuracy": 0.963},
+    } | fields
+
+
+def run(project: Project, store: Store, command: Sequence[str]) -> sa.Row[Any]:
+    job = Retrain(project, store, command)
+    job.start("noise has drifted", 250, STARTED, 100.0)
+    assert job.running()
+    limit = time.monotonic() + LIMIT_S
+    while job.running():
+        job.poll(200.0)
+        assert time.monotonic() < limit
+        threading.Event().wait(0.01)
+    with store.reading() as connection:
+        return connection.execute(sa.select(RETRAINS).order_by(RETRAINS.c.id.desc()).limit(1)).one()
+
+
+def last_decision(store: Store) -> sa.Row[Any]:
+    with store.reading() as connection:
+        return connection.execute(sa.select(DECISIONS).order_by(DECISIONS.c.id.desc()).limit(1)).one()
+
+
+def open_alarms(store: Store) -> list[str]:
+    with store.reading() as connection:
+        return list(connection.scalars(sa.select(ALARMS.c.title).where(ALARMS.c.closed_at.is_(None))))
+
+
+def test_a_challenger_that_won_is_noted_with_its_release(project: Project, store: Store) -> None:
+    row = run(project, store, prints(passed()))
+    assert (row.verdict, row.release, row.labels, row.ended_at) == ("pass", "r2", 250, 200.0)
+    decision = last_decision(store)
+    assert (decision.kind, decision.status, decision.title) == ("challenger", "ok", "The challenger won and is r2")
+    assert decision.figure.replace("\u00a0", " ") == "challenger 96.3 %, champion 25.0 %"
+    assert open_alarms(store) == []
+
+
+def test_a_challenger_that_lost_opens_an_alarm_and_its_labels_count_as_tried(project: Project, store: Store) -> None:
+    row = run(project, store, prints(passed(verdict="fail", release=None, reason="no better"), code=1))
+    assert (row.verdict, row.detail) == ("fail", "no better")
+    assert open_alarms(store) == ["The challenger did not win"]
+    failed = Retrain(project, store).last_without("r1", since=50.0)
+    assert failed is not None
+    assert (failed.ended_at, failed.labels) == (200.0, 250)
+    assert Retrain(project, store).last_without("r1", since=150.0) is None  # it was about a release before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        prints({"schema": "edgeml.other/1"}),
+        prints("no document", code=2),
+        [sys.executable, "-c", "import sys; sys.exit('out of memory')"],
+        [sys.executable, "-c", "import os; os.abort()"],
+    ],
+)
+def test_one_that_ends_without_a_verdict_is_an_error_and_says_what_it_said_last(
+    project: Project, store: Store, command: Sequence[str]
+) -> None:
+    row = run(project, store, command)
+    assert row.verdict == "error"
+    assert row.detail.startswith("exit ")
+    assert open_alarms(store) == ["The retrain ended with an error"]
+    failed = Retrain(project, store).last_without("r1", since=0.0)
+    assert failed is not None
+    assert failed.labels == 0  # it had no say: the same labels may be tried again
+
+
+def test_one_that_the_servers_end_cut_short_is_noted_as_interrupted(project: Project, store: Store) -> None:
+    job = Retrain(project, store, [sys.executable, "-c", "import time; time.sleep(60)"])
+    job.start("noise has drifted", 250, STARTED, 100.0)
+    child = job._child
+    assert child is not None
+    job.stop()
+    assert not Path(f"/proc/{child.pid}").exists() or os.waitpid(-1, os.WNOHANG)
+    job = Retrain(project, store)
+    with store.reading() as connection:
+        assert connection.scalar(sa.select(RETRAINS.c.verdict)) == "interrupted"
+    assert job.last_without("r1", since=0.0) is None
+
+
+def test_there_is_one_at_a_time(project: Project, store: Store) -> None:
+    job = Retrain(project, store, [sys.executable, "-c", "import time; time.sleep(60)"])
+    job.start("noise has drifted", 250, STARTED, 100.0)
+    with pytest.raises(RuntimeError, match="runs already"):
+        job.start("again", 250, STARTED, 100.0)
+    job.stop()
