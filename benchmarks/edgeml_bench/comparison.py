@@ -180,14 +180,18 @@ def compare(
         outcome = run_job(job, inputs=inputs, progress=progress)
         sides = [_side(m, f, outcome.of(i), footprints[i]) for i, (m, f) in enumerate(zip((a, b), files, strict=True))]
     progress.end(f"{len(outcome.of(0))} loads of each, {sides[0].inferences:,} and {sides[1].inferences:,} inferences")
-    finished = outcome.finished
+    return _comparison((sides[0], sides[1]), outcome, settings, _command(a, b, target.name, threads))
+
+
+def _comparison(sides: tuple[Side, Side], outcome: Outcome, settings: Settings, command: str) -> Comparison:
+    finished, first = outcome.finished, sides[0].load_p50_us
     paired = paired_medians_us(outcome.of(1), outcome.of(0))
-    ratio = ratio_interval(sides[0].load_p50_us, paired)
+    ratio = ratio_interval(first, paired)
     return Comparison(
-        a=str(a),
-        b=str(b),
-        target=target.name,
-        runtime=target.runtime,
+        a=sides[0].model,
+        b=sides[1].model,
+        target=settings.target,
+        runtime=settings.runtime,
         runtime_version=finished.runtime_versions[0],
         threads=settings.threads,
         ratio=ratio.value,
@@ -195,14 +199,14 @@ def compare(
         ratio_high=ratio.high,
         verdict=judge(ratio),
         reason=_reason(ratio),
-        loads=len(outcome.of(0)),
-        pair_ratios=tuple(y / x for x, y in zip(sides[0].load_p50_us, paired, strict=True)),
-        sides=(sides[0], sides[1]),
+        loads=len(first),
+        pair_ratios=tuple(y / x for x, y in zip(first, paired, strict=True)),
+        sides=sides,
         measures=_measures(sides, outcome, ratio),
         machine=finished.machine,
         conditions=finished.conditions,
         notes=tuple(finished.conditions.notes()),
-        command=_command(a, b, target.name, threads),
+        command=command,
     )
 
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from edgeml_bench.conditions import Conditions
 from edgeml_bench.here import obstacle
-from edgeml_bench.jobs import Entrant, Job, Load, Outcome, run_job
+from edgeml_bench.jobs import Entrant, Job, Outcome, run_job
 from edgeml_bench.machines import Machine
 from edgeml_bench.racing import medians_us
 from edgeml_bench.statistics import location_interval, quantiles
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors
 
 if TYPE_CHECKING:
@@ -117,41 +118,9 @@ def measure(
             least_inferences=LEAST_INFERENCES,
         )
         outcome = run_job(job, inputs=inputs, progress=progress)
-        digest, size_bytes = sha256_of(runnable), runnable.stat().st_size
-    loads = outcome.of(0)
-    progress.end(f"{sum(len(load.times_us) for load in loads):,} inferences over {len(loads)} loads")
-    exported = runnable != artifact
-    p50, p90, p99 = quantiles(_times(loads), [0.5, 0.9, 0.99])
-    typical = location_interval(medians_us(loads))
-    finished = outcome.finished
-    return Measurement(
-        model=str(artifact),
-        exported=exported,
-        target=target.name,
-        runtime=target.runtime,
-        runtime_version=finished.runtime_versions[0],
-        threads=settings.threads,
-        precision=settings.precision,
-        device=settings.device,
-        size_bytes=size_bytes,
-        sha256=digest,
-        loads=len(loads),
-        inferences=len(_times(loads)),
-        p50_us=p50,
-        p90_us=p90,
-        p99_us=p99,
-        p50_low_us=typical.low,
-        p50_high_us=typical.high,
-        mean_us=float(_times(loads).mean()),
-        throughput_per_s=1e6 / float(_times(loads).mean()),
-        load_ms=float(np.median([load.load_ms for load in loads])),
-        first_us=float(np.median([load.first_us for load in loads])),
-        peak_memory_bytes=finished.peak_memory_bytes,
-        added_memory_bytes=added_memory_bytes(outcome),
-        machine=finished.machine,
-        conditions=finished.conditions,
-        notes=tuple(_notes(exported, target, settings.threads, finished.conditions)),
-    )
+        found = _measurement(artifact, runnable, target, settings, outcome)
+    progress.end(f"{found.inferences:,} inferences over {found.loads} loads")
+    return found
 
 
 def runnable_here(model: Path, target: Target, folder: Path) -> Path:
@@ -173,12 +142,41 @@ def added_memory_bytes(outcome: Outcome) -> int | None:
     return None if peak is None or idle is None else max(peak - idle, 0)
 
 
-def _times(loads: list[Load]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.concatenate([load.times_us for load in loads])
-
-
-def _notes(exported: bool, target: Target, threads: int, met: Conditions) -> list[str]:
-    notes = [f"The ONNX file was exported in float32 for {target.runtime} first."] if exported else []
-    if threads > met.cores:
-        notes.append(f"{threads} threads share {met.cores} cores here.")
-    return notes + met.notes()
+def _measurement(model: Path, runnable: Path, target: Target, settings: Settings, outcome: Outcome) -> Measurement:
+    loads, finished = outcome.of(0), outcome.finished
+    times = np.concatenate([load.times_us for load in loads])
+    p50, p90, p99 = quantiles(times, [0.5, 0.9, 0.99])
+    typical = location_interval(medians_us(loads))
+    notes = finished.conditions.notes()
+    if settings.threads > finished.machine.cores:
+        notes.insert(0, f"{settings.threads} threads share {finished.machine.cores} cores here.")
+    if runnable != model:
+        notes.insert(0, f"The ONNX file was exported in float32 for {target.runtime} first.")
+    return Measurement(
+        model=str(model),
+        exported=runnable != model,
+        target=target.name,
+        runtime=target.runtime,
+        runtime_version=finished.runtime_versions[0],
+        threads=settings.threads,
+        precision=settings.precision,
+        device=settings.device,
+        size_bytes=runnable.stat().st_size,
+        sha256=sha256_of(runnable),
+        loads=len(loads),
+        inferences=len(times),
+        p50_us=p50,
+        p90_us=p90,
+        p99_us=p99,
+        p50_low_us=typical.low,
+        p50_high_us=typical.high,
+        mean_us=float(times.mean()),
+        throughput_per_s=1e6 / float(times.mean()),
+        load_ms=float(np.median([load.load_ms for load in loads])),
+        first_us=float(np.median([load.first_us for load in loads])),
+        peak_memory_bytes=finished.peak_memory_bytes,
+        added_memory_bytes=added_memory_bytes(outcome),
+        machine=finished.machine,
+        conditions=finished.conditions,
+        notes=tuple(notes),
+    )

@@ -16,7 +16,7 @@ from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors
 
 LOADS: Final = 10
-LEAST_PER_LOAD: Final = 10
+LEAST_PER_LOAD: Final = 6
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from edgeml_targets.runtimes import Session, Tensors
 BLOCK_S: Final = 0.020
 SETTLE_S: Final = 0.002
 WARM_UP_S: Final = 0.05
-WARM_UP_INFERENCES: Final = 5
+WARM_UP_INFERENCES: Final = 2
 MOST_PER_LOAD: Final = 5000  # inferences of one load that are kept; more tell nothing new
 
 Loader = Callable[[], tuple[Session, Tensors]]

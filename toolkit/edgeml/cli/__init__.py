@@ -70,7 +70,10 @@ def main() -> NoReturn:
     """Run the command line: 0 done, 1 a gate failed or a budget is not met, 2 bad usage or input, 130 interrupted."""
     debug = "--debug" in sys.argv[1:]
     try:
-        sys.exit(build()(standalone_mode=False, args=[a for a in sys.argv[1:] if a != "--debug"]) or 0)
+        status = build()(standalone_mode=False, args=[a for a in sys.argv[1:] if a != "--debug"]) or 0
+        if status == INTERRUPTED:  # typer turns Ctrl-C into this status and says nothing
+            _say("interrupted")
+        sys.exit(status)
     except EdgemlError as error:
         if debug:
             raise

@@ -135,7 +135,7 @@ def _print_measurement(found: Measurement) -> None:
         ],
         ["size", _size(found.size_bytes), f"sha256 {found.sha256[:12]}"],
     ]
-    table(["", "figure", "detail"], rows, left=1)
+    table(["", "figure", ""], rows, left=1)
     threads = f"{found.threads} thread{'s' if found.threads > 1 else ''}"
     typer.echo(f"\n{found.runtime} {found.runtime_version}, {found.precision}, {threads}")
     typer.echo(f"{found.machine.cpu}, {found.machine.cores} cores: {', '.join(found.machine.features)}")
