@@ -6,6 +6,7 @@ artifact's own, too, so that a device is held against what it runs and not again
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,13 +16,15 @@ import numpy.typing as npt
 
 from edgeml_targets.contract import bundle, reference
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.preprocess import Preprocessing
+from edgeml_targets.contract.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from edgeml.data.dataset import Dataset
     from edgeml.model import Model
     from edgeml.project import Project
-    from edgeml_compress import Compression
+    from edgeml_compress import Compression, TargetResult
 
 Floats = npt.NDArray[np.float32]
 
@@ -88,7 +91,9 @@ def make_bundle(project: Project, model: Model, dataset: Dataset, result: Chosen
     golden = dataset.ready("golden")[0][:GOLDEN_SAMPLES]
     if len(golden) == 0:
         raise EdgemlError(
-            "the golden split is empty", where=project.name, mend="raise data.splits.golden: a device tries itself on it"
+            "the golden split is empty",
+            where=project.name,
+            mend="raise data.splits.golden: a device tries itself on it",
         )
     from edgeml_bench import answers
 
@@ -133,32 +138,54 @@ def smooth_axes(preprocessing: Preprocessing, shape: tuple[int, ...]) -> tuple[i
         preprocessing: Tells where an image's channels are.
         shape: One input's, without the batch axis: an image's has 3 axes, a signal's 2 (channels, time), a table's 1.
     """
-    if len(shape) == 3:
-        axes = preprocessing.smooth_axes
-    else:
-        axes = (-1,) if len(shape) == 2 else ()
+    axes = {3: preprocessing.smooth_axes, 2: (-1,)}.get(len(shape), ())
     return tuple(axis for axis in axes if shape[axis] >= _SMOOTH_FROM)
 
 
-def pack_project(project: Project, compression: Compression, model: Model, *, folder: Path | None = None) -> Packing:
-    """Pack what compression chose for every target of a project.
+def bundle_project(
+    project: Project,
+    *,
+    model: str | None = None,
+    targets: Sequence[str] = (),
+    folder: Path | None = None,
+    progress: Progress = SILENT,
+) -> Packing:
+    """Pack what compression chose for a project's model.
 
     Args:
         project: The project.
-        compression: What was found for `model`.
-        model: The model.
+        model: The model's id; default: the latest.
+        targets: Only these; default: all that the model was compressed for.
         folder: Where the bundles go, `<target>.bundle` each; default: the workspace's `bundles/<model>/`.
+        progress: Told bundle by bundle.
 
     Raises:
-        EdgemlError: An artifact is not there any more or cannot be run here, or a bundle cannot be written.
+        EdgemlError: The model was not compressed, or not for a target; an artifact cannot be run here; or a bundle cannot
+            be written.
     """
+    from edgeml.compression import compressed_folder, load_compression
     from edgeml.data.dataset import open_dataset
+    from edgeml.model import find_model, latest_model
 
-    dataset = open_dataset(project, model.manifest.dataset)
-    folder = folder or project.workspace / "bundles" / model.id
+    found = find_model(project, model) if model else latest_model(project)
+    results = _of(load_compression(compressed_folder(project, found)), targets)
+    dataset = open_dataset(project, found.manifest.dataset)
+    folder = folder or project.workspace / "bundles" / found.id
     made = []
-    for result in compression.targets:
-        path = make_bundle(project, model, dataset, result, out=folder / f"{result.target}.bundle")
-        member = bundle.member_of(path)
-        made.append(Packed(result.target, result.chosen, str(path), member.size_bytes, member.sha256))
-    return Packing(model=model.id, bundles=tuple(made))
+    progress.begin("Packed")
+    for i, result in enumerate(results):
+        progress.advance(i, len(results), result.target)
+        path = make_bundle(project, found, dataset, result, out=folder / f"{result.target}.bundle")
+        made.append(Packed(result.target, result.chosen, str(path), path.stat().st_size, sha256_of(path)))
+    progress.end(f"{len(made)} bundles of {found.id}")
+    return Packing(model=found.id, bundles=tuple(made))
+
+
+def _of(compression: Compression, targets: Sequence[str]) -> Sequence[TargetResult]:
+    """Return the results of `targets`, of all where none is given."""
+    results = {result.target: result for result in compression.targets}
+    for target in targets:
+        if target not in results:
+            mend = f"choose one of {', '.join(results)}, or add it to edgeml.toml and compress again"
+            raise EdgemlError("the model was not compressed for it", where=target, mend=mend)
+    return [results[target] for target in targets or results]

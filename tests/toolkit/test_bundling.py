@@ -1,0 +1,163 @@
+"""A bundle holds the artifact's own answers, and its reference rests on samples that were not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgeml.bundling import GOLDEN_SAMPLES, NEWEST_ENOUGH, make_bundle, reference_indexes, smooth_axes
+from edgeml.data.dataset import Dataset
+from edgeml.model import Environment, Model, RunManifest
+from edgeml.project import DataSection, Project
+from edgeml_agent.infer import load_engine
+from edgeml_agent.selftest import self_test
+from edgeml_targets.contract.bundle import Bundle, open_bundle
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.preprocess import Preprocessing
+from edgeml_targets.contract.tensors import Tensor
+
+TARGET = "x86_64-onnxruntime"
+SIZES = {"train": 100, "validation": 150, "golden": 40}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What compression says of a target, as far as a bundle needs it."""
+
+    target: str
+    chosen: str
+    artifact: str
+    accuracy: float | None
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(root=tmp_path, name="tiny", scope="a test", targets=(TARGET,), data=DataSection(source="own:load"))
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    rng = np.random.default_rng(0)
+    count = sum(SIZES.values())
+    ends = np.cumsum([0, *SIZES.values()])
+    splits = {name: np.arange(ends[i], ends[i + 1]) for i, name in enumerate(SIZES)}
+    return Dataset(
+        version="0123456789abcdef",
+        inputs=(128 + 40 * rng.standard_normal((count, 16, 16, 3))).clip(0, 255).astype(np.uint8),
+        labels=rng.integers(0, 10, count),
+        classes=tuple(f"class {i}" for i in range(10)),
+        preprocessing=Preprocessing(kind="image", scale=1 / 64, mean=(2.0,)),
+        splits=splits,
+        newest=np.array([], np.int64),
+        description=None,  # type: ignore[arg-type] -- no bundle tells it
+    )
+
+
+@pytest.fixture
+def model(tiny_cnn: Path, dataset: Dataset) -> Model:
+    manifest = RunManifest(
+        id="abc123",
+        made_at=0.0,
+        origin="imported",
+        network="tiny_cnn.onnx",
+        dataset=dataset.version,
+        additions=(),
+        parameters=msgspec.Raw(b"{}"),
+        environment=Environment(
+            python="", edgeml="", numpy="", torch="", machine="", device="cpu", threads=1, git_commit=""
+        ),
+        seed=0,
+        metric="accuracy",
+        epochs=(),
+        best_epoch=0,
+        baseline_metric=0.1,
+        validation_metric=0.5,
+        input=Tensor("x", "float32", (-1, 3, 16, 16)),
+        output=Tensor("logits", "float32", (-1, 10)),
+        classes=dataset.classes,
+        weights=1,
+        files={},
+    )
+    return Model("abc123", tiny_cnn.parent, manifest)
+
+
+@pytest.fixture
+def choice(tiny_cnn: Path) -> Choice:
+    return Choice(TARGET, "float32", str(tiny_cnn), 0.97)
+
+
+def packed(project: Project, model: Model, dataset: Dataset, choice: Choice) -> Bundle:
+    path = make_bundle(project, model, dataset, choice, out=project.root / "one.bundle")
+    return open_bundle(path, project.root / "slot")
+
+
+def test_a_device_can_run_it_and_answers_its_golden_samples_as_here(
+    project: Project, model: Model, dataset: Dataset, choice: Choice
+) -> None:
+    bundle = packed(project, model, dataset, choice)
+    engine = load_engine("r1", bundle)
+    found = self_test(engine)
+    assert (found.right, found.samples) == (GOLDEN_SAMPLES, GOLDEN_SAMPLES)
+    assert found.worst < 1e-5
+    manifest = bundle.manifest
+    assert (manifest.model, manifest.candidate, manifest.dataset) == ("abc123", "float32", dataset.version)
+    assert (manifest.settings.target, manifest.accuracy) == (TARGET, 0.97)
+    engine.close()
+
+
+def test_its_reference_is_the_validation_split_as_the_artifact_answers_it(
+    project: Project, model: Model, dataset: Dataset, choice: Choice
+) -> None:
+    bundle = packed(project, model, dataset, choice)
+    reference = bundle.manifest.reference
+    engine = load_engine("r1", bundle)
+    rows = engine.answer(np.asarray(dataset.inputs[dataset.splits["validation"]]), where="x")
+    assert reference.samples == SIZES["validation"]
+    assert reference.classes == tuple(np.bincount(rows.classes, minlength=10))
+    assert np.mean(rows.distances > reference.known.threshold) <= 0.05
+    engine.close()
+
+
+def test_the_same_input_gives_the_same_bytes(project: Project, model: Model, dataset: Dataset, choice: Choice) -> None:
+    first, second = (
+        make_bundle(project, model, dataset, choice, out=project.root / f"{i}.bundle").read_bytes() for i in range(2)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("newest", [0, NEWEST_ENOUGH - 1, NEWEST_ENOUGH])
+def test_what_was_added_last_is_the_reference_once_it_is_enough(dataset: Dataset, newest: int) -> None:
+    validation = dataset.splits["validation"]
+    trained = dataset.splits["train"][:50]
+    added = replace(dataset, newest=np.concatenate([validation[:newest], trained]))
+    expected = validation[:newest] if newest >= NEWEST_ENOUGH else validation
+    np.testing.assert_array_equal(reference_indexes(added), expected)
+
+
+def test_without_golden_samples_there_is_no_bundle(
+    project: Project, model: Model, dataset: Dataset, choice: Choice
+) -> None:
+    without = replace(dataset, splits={**dataset.splits, "golden": np.array([], np.int64)})
+    with pytest.raises(EdgemlError, match="the golden split is empty"):
+        make_bundle(project, model, without, choice, out=project.root / "one.bundle")
+    assert not (project.root / "one.bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "axes"),
+    [
+        ("chw", (3, 16, 16), (-2, -1)),
+        ("hwc", (16, 16, 3), (-3, -2)),
+        ("chw", (1, 1, 40), (-1,)),
+        ("chw", (12, 29), (-1,)),
+        ("chw", (12,), ()),
+    ],
+)
+def test_neighbours_resemble_each_other_along_space_and_time(
+    layout: str, shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    assert smooth_axes(Preprocessing(kind="image", layout=layout), shape) == axes
