@@ -23,6 +23,7 @@ from edgeml_targets.exporters.tflite_writer.quantization import (
     Floats,
     Kernel,
     Stored,
+    fitting_output,
     least_weight_scale,
     store_bias,
     store_operand,
@@ -150,6 +151,7 @@ class Operation:
         if self.integer and encoding is not None and given.encoding is not None and self.declared is not None:
             stored = store_weight(kernel, encoding, least_weight_scale(bias, given.encoding, self.declared))
             assert stored.encoding is not None
+            self.declared = fitting_output(self.declared, given.encoding, stored.encoding)
             return self._store(stored, name), self._store(store_bias(bias, given.encoding, stored.encoding))
         plain_bias = self.forms.file.constant(bias.astype(np.float32))
         if encoding is None:
@@ -265,9 +267,9 @@ def in_integers(node: ir.Node, entry: Entry, declared: Encoding | None, forms: F
         weight = node.inputs[entry.weight]
         if weight in forms.constants and weight is not None and forms.declared.weight(weight) is None:
             return False
-    if declared is not None:
-        return all(forms.in_integers(v) or forms.declared.activation(v) is not None for v in computed)
-    return entry.integer is not Integer.FREE and all(forms.in_integers(v) for v in computed)
+    if declared is None and entry.integer is Integer.FREE:
+        return False
+    return all(forms.in_integers(v) or forms.declared.activation(v) is not None for v in computed)
 
 
 def _declared_output(node: ir.Node, fused: Fused, forms: Forms) -> Encoding | None:

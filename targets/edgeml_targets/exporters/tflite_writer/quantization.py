@@ -32,6 +32,7 @@ TANH: Final = Encoding(scale=(1 / 128,), zero_point=(0,))
 _LEAST_SCALE: Final = 2.0**-60
 # A product of scales over the output's below this rounds to no multiplier at all (TFLite: 31 bits and a shift of 31).
 _LEAST_MULTIPLIER: Final = 2.0**-30
+_MOST_MULTIPLIER: Final = 2.0**7
 _MOST_BIAS: Final = 2.0**30  # leaves as much again of an int32 for the products
 
 
@@ -142,6 +143,16 @@ def least_weight_scale(bias: Floats, given: Encoding, made: Encoding) -> Floats:
     """
     for_bias = np.abs(bias) / _MOST_BIAS / given.scale[0]
     return np.maximum(for_bias, made.scale[0] * _LEAST_MULTIPLIER / given.scale[0])
+
+
+def fitting_output(made: Encoding, given: Encoding, weight: Encoding) -> Encoding:
+    """Return the output's encoding with a step that LiteRT's kernels can reach from a product's.
+
+    An output that was 0 in every calibration sample has next to no step. XNNPACK refuses a file where a product's step is
+    256 output steps or more; raised to a 128th of it, the output's step is still far below what the product resolves.
+    """
+    least = given.scale[0] * max(weight.scale) / _MOST_MULTIPLIER
+    return msgspec.structs.replace(made, scale=(max(made.scale[0], float(np.float32(least))),))
 
 
 def store_bias(bias: Floats, given: Encoding, weight: Encoding) -> Stored:

@@ -32,10 +32,11 @@ def clip(op: Operation) -> None:
     if limits in ACTIVATIONS:
         op.write(ACTIVATIONS[limits][1], [x], op.result(x))
         return
-    like = op.result(x, encoding=x.encoding)  # these kernels keep the scale
+    if op.integer and op.declared is not None:
+        x = op.input(0, encoding=op.declared)  # the kernels below keep the scale, and what lies outside is clipped by this
     for code, limit in ((Op.MAXIMUM, limits[0]), (Op.MINIMUM, limits[1])):
-        if np.isfinite(limit):
-            x = op.emit(code, [x, _scalar(op, limit, x)], like, schema.MaximumMinimumOptionsT())
+        if np.isfinite(limit) and not _saturates_at(x.encoding, limit):
+            x = op.emit(code, [x, _scalar(op, limit, x)], x, schema.MaximumMinimumOptionsT())
     op.hold(x)
 
 
@@ -120,6 +121,14 @@ def _along_one_axis(op: Operation, code: int, options: Any, encoding: Encoding |
     if x.layout[-1] != axis:
         x = op.input(0, (*(a for a in x.layout if a != axis), axis))
     op.write(code, [x], op.result(x, encoding=encoding), options)
+
+
+def _saturates_at(encoding: Encoding | None, limit: float) -> bool:
+    """Tell whether the lowest or highest integer is less than a step from a limit, so that nothing lies beyond it."""
+    if encoding is None:
+        return False
+    ends = encoding.dequantize(np.array([encoding.lowest, encoding.highest]))
+    return bool((np.abs(ends - limit) < encoding.scale[0]).any())
 
 
 def _scalar(op: Operation, number: float, like: Form) -> Form:

@@ -40,7 +40,9 @@ def average_pool(op: Operation) -> None:
     sides = (window.height, window.width)
     counts_padding = bool(op.attributes.get_int("count_include_pad", 0))
     if not counts_padding and all(side.as_same for side in sides):
-        _average(op, op.channels_last(0), window, padding=None)
+        if op.declared is not None and _reaches_outside(window):
+            op.compute_in_float()  # the kernel keeps its input's steps, which are coarse for averages
+        _average(op, *place(op, op.channels_last(0), window), window)
         return
     if any(side.size == FREE and (side.before or side.after) for side in sides):
         raise Inexpressible("averages at the edge of a size that is free")
@@ -48,7 +50,7 @@ def average_pool(op: Operation) -> None:
     down, across = (side.divisors(padding_counts=counts_padding) for side in sides)
     divisors = np.outer(down, across)
     if (divisors == full).all():
-        _average(op, op.channels_last(0), window, padding=VALID)
+        _average(op, *place(op, op.channels_last(0), window, filler=0.0), window)
         return
     op.compute_in_float()
     x, padding = place(op, op.channels_last(0), window, filler=0.0)
@@ -77,16 +79,12 @@ def _over_everything(op: Operation, code: int) -> None:
     op.write(code, [x, op.integers(axes)], op.result(x, shape=shape), schema.ReducerOptionsT(keepDims=True))
 
 
-def _average(op: Operation, x: Form, window: Window, padding: int | None) -> None:
-    """Write averages of whole windows (`padding` VALID), or of what of them lies inside (`None`)."""
+def _average(op: Operation, x: Form, padding: int, window: Window) -> None:
+    """Write averages of windows that hold no padding, or of what of them LiteRT's SAME leaves."""
     like = op.result(x, shape=_pooled(op, window))
-    rescales = like.encoding != x.encoding
-    if rescales and not _reaches_outside(window):
+    if like.encoding != x.encoding:
         _average_by_convolution(op, x, window, like)
         return
-    if rescales:
-        like = op.result(x, shape=like.shape, encoding=x.encoding)  # the kernel keeps its input's scale
-    x, padding = place(op, x, window, None if padding is None else 0.0)
     op.write(Op.AVERAGE_POOL_2D, [x], like, _options(window, padding))
 
 
