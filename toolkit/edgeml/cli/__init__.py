@@ -83,6 +83,9 @@ def main() -> NoReturn:
         if debug:
             raise
         context = getattr(error, "ctx", None)
+        if context and type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked for: the help is the answer
+            typer.echo(context.get_help(), err=True)
+            sys.exit(2)
         typer.echo(context.get_usage() if context else "", err=True, nl=bool(context))
         _say(getattr(error, "format_message", error.__str__)())
         sys.exit(2)
