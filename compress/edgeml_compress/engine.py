@@ -21,7 +21,7 @@ from typing import Final
 
 from edgeml_bench import machine
 from edgeml_compress import sentences
-from edgeml_compress.choice import Choice, Limits, choose
+from edgeml_compress.choice import FLOAT, Limits, choose
 from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
 from edgeml_compress.making import DEFAULT_OBSERVER, Judge, Tried, make, try_observers
 from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
@@ -161,13 +161,11 @@ class _Places:
         return os.path.relpath(self.out / path.relative_to(self.stage) if inside else path)
 
 
-def _result(target: Target, outcome: Outcome, notes: Sequence[str], limits: Limits, places: _Places) -> TargetResult:
+def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: Limits, places: _Places) -> TargetResult:
     budget = limits.budgets.get(target.name)
-    choice: Choice = choose([f.judged() for f in outcome.figures], limits.max_drop, budget)
+    choice = choose([f.judged() for f in outcome.figures], limits.max_drop, budget)
     candidates = {f.made.name: _candidate(f, places) for f in outcome.figures}
-    figures = {f.made.name: f for f in outcome.figures}
-    taken, plain = candidates[choice.name], candidates["float32"]
-    said = sentences.notes(figures[choice.name], choice, [*notes, *outcome.notes], limits.max_drop, target.name)
+    taken, plain = candidates[choice.name], candidates[FLOAT]
     return TargetResult(
         target=target.name,
         title=target.title,
@@ -182,7 +180,7 @@ def _result(target: Target, outcome: Outcome, notes: Sequence[str], limits: Limi
         float_p50_us=plain.p50_us,
         float_accuracy=plain.accuracy,
         cosine_min=taken.cosine_min,
-        notes=tuple(said),
+        notes=sentences.notes(target.name, choice, outcome, left_out, limits.max_drop),
         candidates=tuple(candidates.values()),
         reason=choice.reason,
         unmet=choice.unmet,

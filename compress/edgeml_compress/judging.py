@@ -67,10 +67,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The figures of all candidates of a target, float32 first, and what a person should know about them."""
+    """The figures of all candidates of a target, float32 first, what a person should know, and why latency was not measured."""
 
     figures: tuple[Figures, ...]
     notes: tuple[str, ...] = ()
+    unmeasured: str | None = None
 
 
 def local_settings(target: Target) -> tuple[Settings | None, str]:
@@ -115,7 +116,7 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     why_not = obstacle(target)
     if why_not is not None or settings is None:
         why = why_not.what if why_not is not None else "its runtime is not here"
-        return Outcome(tuple(figures), (*notes, f"Its latency was not measured: {why}."))
+        return Outcome(tuple(figures), tuple(notes), why)
     scouted = {f.made.name: scout(f.made.artifact, settings, held.feed) for f in figures}
     names = entrants([f.judged() for f in figures], scouted, limits.max_drop, limits.budgets.get(target.name))
     artifacts = [f.made.artifact for f in figures if f.made.name in names]

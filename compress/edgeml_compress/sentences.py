@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from edgeml_compress.choice import FLOAT, Choice
-from edgeml_compress.judging import Figures, Outcome
+from edgeml_compress.judging import Outcome
 from edgeml_compress.making import Made, Tried
 from edgeml_compress.results import StepDone, TargetResult
 from edgeml_compress.source import Source
@@ -103,13 +103,19 @@ def chosen(result: TargetResult) -> StepDone:
     return StepDone(f"Took {result.chosen} for {result.target}.", f"{why}.", effect)
 
 
-def notes(taken: Figures, choice: Choice, others: Sequence[str], max_drop: float, target: str) -> list[str]:
-    """Return a target's notes: the choice where it needs words, what is uncertain, and `others`."""
+def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str], max_drop: float) -> tuple[str, ...]:
+    """Return a target's notes: what the choice has to explain, what was not measured, and what is uncertain."""
+    taken = next(f for f in outcome.figures if f.made.name == choice.name)
+    reason = choice.reason[:1].upper() + choice.reason[1:]
     found = []
     if choice.unmet is not None:
         found.append(f"No candidate meets the budget: {choice.unmet}.")
-    elif taken.made.name == FLOAT or taken.timing is None or "smallest" in choice.reason:
-        reason = choice.reason[:1].upper() + choice.reason[1:]
+    elif outcome.unmeasured is not None:
+        found.append(
+            f"Latency was not measured ({outcome.unmeasured}): the smallest within the budget was taken. "
+            f"On the hardware: edgeml bench {taken.made.artifact.name} --target {target}"
+        )
+    elif taken.made.name == FLOAT or "no difference" in choice.reason or "slower" in choice.reason:
         found.append(f"{reason}.")
     drop = taken.drop
     if drop is not None and taken.made.name != FLOAT and drop.points <= max_drop < drop.high:
@@ -118,9 +124,7 @@ def notes(taken: Figures, choice: Choice, others: Sequence[str], max_drop: float
             f"{counted(samples, 'held-back sample')} are too few to be sure of the budget: {drop.points:.1f} points were "
             f"lost, and the 95 % interval goes to {drop.high:.1f}, {max_drop:g} allowed."
         )
-    if taken.timing is None and taken.p50_us is None:
-        found.append(f"To measure it, run on the hardware: edgeml bench {taken.made.artifact.name} --target {target}.")
-    return [*found, *others]
+    return (*found, *left_out, *outcome.notes)
 
 
 def _percent(share: float) -> str:

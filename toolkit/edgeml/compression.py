@@ -142,23 +142,32 @@ def unmet_budgets(compression: Compression) -> list[str]:
 def summary(compression: Compression) -> str:
     """Return the result in one sentence, from the same figures as the JSON."""
     targets = compression.targets
-    names = list(dict.fromkeys(t.chosen for t in targets))
-    what = (
-        f"{names[0]} on every target" if len(names) == 1 and len(targets) > 1 else ", ".join(_taken(t) for t in targets)
-    )
-    budget = (
-        f"within the budget of {compression.max_drop:.1f} points"
-        if compression.labelled
-        else "worst cosine " + (_span([t.cosine_min for t in targets], "{:.4f}") or "not judged")
-    )
-    times_faster = _span([faster(t) for t in targets], "{:.1f}")
-    times_smaller = _span([t.float_size_bytes / t.size_bytes for t in targets], "{:.1f}")
-    gains = [f"{times_smaller} times smaller", *([f"{times_faster} times faster"] if times_faster else [])]
-    return f"{what}: {budget}, {', '.join(gains)}."
+    named: dict[str, list[str]] = {}
+    for target in targets:
+        named.setdefault(target.chosen, []).append(target.target)
+    whole = len(named) == 1 and len(targets) > 1
+    what = ", ".join(f"{n} on {'every target' if whole else _listed(where)}" for n, where in named.items())
+    return f"{what}: {', '.join([_judged(compression), *_gains(targets)])}."
 
 
-def _taken(result: TargetResult) -> str:
-    return f"{result.chosen} on {result.target}"
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} targets"
+
+
+def _judged(compression: Compression) -> str:
+    over = sum(t.unmet is not None for t in compression.targets)
+    if over:
+        return f"{over} of {len(compression.targets)} over budget"
+    if compression.labelled:
+        return f"within the budget of {compression.max_drop:.1f} points"
+    return f"worst cosine {_span([t.cosine_min for t in compression.targets], '{:.4f}') or 'not judged'}"
+
+
+def _gains(targets: Sequence[TargetResult]) -> list[str]:
+    changed = [t for t in targets if t.artifact != t.float_artifact]
+    smaller = _span([t.float_size_bytes / t.size_bytes for t in changed], "{:.1f}")
+    times = _span([faster(t) for t in changed], "{:.1f}")
+    return [f"{span} times {word}" for span, word in ((times, "faster"), (smaller, "smaller")) if span]
 
 
 def faster(result: TargetResult) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgeml_compress import Compression, TargetResult
 
 app = typer.Typer()
+
+GAP = 3  # between two columns of a table
 
 
 @app.command()
@@ -94,11 +96,8 @@ def _print(done: Compression) -> None:
     from edgeml.compression import summary
 
     typer.echo()
-    judged = "points (95 % interval)" if done.labelled else "worst cosine"
-    table(
-        ["target", "chosen", "p50", "faster", "size", "smaller", judged, "verdict"],
-        [_row(t, done) for t in done.targets],
-    )
+    header, rows = _fitting(done)
+    table(header, rows, left=2)
     headline(summary(done))
     if done.preprocessing:
         typer.echo(f"Images    {done.preprocessing}")
@@ -106,6 +105,34 @@ def _print(done: Compression) -> None:
     first, *more = [t.artifact for t in done.targets]
     typer.echo(f"Artifacts {first}{f' and {len(more)} more' if more else ''}")
     _print_notes(done)
+
+
+def _fitting(done: Compression) -> tuple[list[str], list[list[Any]]]:
+    """Return the table's header and rows, without the columns that say least where it would be too wide."""
+    from edgeml.cli.terminal import WIDTH
+
+    header = [
+        "target",
+        "chosen",
+        "p50",
+        "faster",
+        "size",
+        "smaller",
+        "points (95 %)" if done.labelled else "cosine",
+        "",
+    ]
+    rows = [_row(t, done) for t in done.targets]
+    for column in ("smaller", "faster"):
+        widths = [max(_width(cell) for cell in cells) for cells in zip(header, *rows, strict=True)]
+        if sum(widths) + GAP * (len(widths) - 1) <= WIDTH:
+            break
+        i = header.index(column)
+        header, rows = header[:i] + header[i + 1 :], [row[:i] + row[i + 1 :] for row in rows]
+    return header, rows
+
+
+def _width(cell: Any) -> int:
+    return len(cell[0]) + 2 if isinstance(cell, tuple) else len(str(cell))
 
 
 def _print_notes(done: Compression) -> None:
@@ -121,7 +148,7 @@ def _print_notes(done: Compression) -> None:
         typer.echo(f"{mark('warn')} {where}{note}")
 
 
-def _row(result: TargetResult, done: Compression) -> list[object]:
+def _row(result: TargetResult, done: Compression) -> list[Any]:
     from edgeml.compression import faster
     from edgeml.figures import kilobytes, milliseconds, number
 
