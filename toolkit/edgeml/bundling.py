@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeml.model import Model
     from edgeml.project import Project
     from edgeml_compress import Compression, TargetResult
+    from edgeml_targets.target import Target
 
 Floats = npt.NDArray[np.float32]
 
@@ -95,11 +96,7 @@ def make_bundle(project: Project, model: Model, dataset: Dataset, result: Chosen
             where=project.name,
             mend="raise data.splits.golden: a device tries itself on it",
         )
-    from edgeml_bench import answers
-
-    inputs, output = np.concatenate([known, golden]), model.manifest.output.name
-    scores = answers(artifact, settings, {model.manifest.input.name: inputs})[output]
-    scores = np.asarray(scores, np.float32).reshape(len(inputs), -1)
+    scores = _scores(artifact, project.target(result.target), model, np.concatenate([known, golden]))
     axes = smooth_axes(dataset.preprocessing, known.shape[1:])
     content = bundle.golden_bytes(bundle.Golden(golden, scores[len(known) :]))
     manifest = bundle.Manifest(
@@ -118,6 +115,18 @@ def make_bundle(project: Project, model: Model, dataset: Dataset, result: Chosen
     )
     bundle.write_bundle(out, manifest, artifact, content)
     return out
+
+
+def _scores(artifact: Path, target: Target, model: Model, inputs: Floats) -> Floats:
+    """Return what an artifact answers, (samples, classes); for hardware that is not here as near to it as this machine comes."""
+    from edgeml_bench import answers
+    from edgeml_compress.judging import local_settings
+
+    settings, note = local_settings(target)
+    if settings is None:
+        raise EdgemlError(note.rstrip("."), where=target.name, mend="install its runtime, or leave the target out")
+    scores = answers(artifact, settings, {model.manifest.input.name: inputs})[model.manifest.output.name]
+    return np.asarray(scores, np.float32).reshape(len(inputs), -1)
 
 
 def reference_indexes(dataset: Dataset) -> npt.NDArray[np.int64]:
