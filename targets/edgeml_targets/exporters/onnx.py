@@ -90,6 +90,7 @@ def _save(model: ir.Model, path: Path) -> None:
     if size > MOST_ONE_FILE_BYTES:
         _save_with_data(model, path)
         return
+    ir.external_data.load_to_model(model)  # an artifact is one file, wherever the float model's weights lay
     proto = ir.to_proto(model)
     try:
         check_rules(proto)
