@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import paho.mqtt.client as mqtt
 import pytest
 import sqlalchemy as sa
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeml.project import DataSection, Fleet, Project
+from edgeml.server.broker import Address
 from edgeml.server.store import Store
 from edgeml.server.tables import CREDENTIALS, DEVICES
-from edgeml_agent.messages import Report, Window
+from edgeml_agent.messages import Offer, Report, Stored, Up, Window, decode_down, down_topic, encode, up_topic
 from edgeml_targets.contract import bundle as bundles
 from edgeml_targets.contract import reference as references
 from edgeml_targets.contract.histogram import count_frozen, frozen
@@ -28,6 +33,8 @@ from edgeml_targets.contract.tensors import Tensor
 
 CLASSES = 10
 TARGET = "x86_64-onnxruntime"
+DEVICE = "line-b-07"
+LIMIT_S = 30.0
 Floats = npt.NDArray[np.floating]
 
 
@@ -122,6 +129,61 @@ class World:
         return file
 
 
+class Device:
+    """A small agent: it sends what waits until the server names it as stored."""
+
+    def __init__(self, address: Address, token: str | None) -> None:
+        self.waiting: dict[int, Up] = {}
+        self.offers: list[Offer] = []
+        self.changed = threading.Condition()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=DEVICE, clean_session=False)
+        self.client.reconnect_delay_set(1, 1)
+        if token:
+            self.client.username_pw_set(DEVICE, token)
+        self.client.on_connect = self._connected
+        self.client.on_message = self._told
+        self.client.connect_async(address.host, address.port)
+        self.client.loop_start()
+
+    def send(self, *messages: Up) -> None:
+        with self.changed:
+            self.waiting.update({m.sequence: m for m in messages})
+        for message in messages:
+            self.client.publish(up_topic(DEVICE), encode(message), 1)
+
+    def drained(self) -> bool:
+        """Wait until nothing waits; say again, every now and then, what does."""
+        limit = time.monotonic() + LIMIT_S
+        with self.changed:
+            while self.waiting and time.monotonic() < limit:
+                if not self.changed.wait(2.0):
+                    for message in self.waiting.values():
+                        self.client.publish(up_topic(DEVICE), encode(message), 1)
+            return not self.waiting
+
+    def offered(self) -> str | None:
+        with self.changed:
+            self.changed.wait_for(lambda: bool(self.offers), LIMIT_S)
+            return self.offers[-1].release if self.offers else None
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def _connected(self, client: mqtt.Client, *_: Any) -> None:
+        client.subscribe(down_topic(DEVICE), 1)
+
+    def _told(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        told = decode_down(bytes(message.payload), topic=message.topic)
+        with self.changed:
+            if isinstance(told, Stored):
+                for sequence in told.sequences:
+                    self.waiting.pop(sequence, None)
+            else:
+                self.offers.append(told)
+            self.changed.notify_all()
+
+
 @pytest.fixture
 def world() -> World:
     """Return the world of seed 0."""
@@ -164,3 +226,17 @@ def enrolled(store: Store) -> Any:
                     connection.execute(sa.insert(CREDENTIALS).values(credentials))
 
     return put
+
+
+@pytest.fixture
+def connect_device() -> Iterator[Callable[..., Device]]:
+    """Return a function that connects a small agent to a broker."""
+    made: list[Device] = []
+
+    def connect(address: Address, token: str | None = "secret") -> Device:
+        made.append(Device(address, token))
+        return made[-1]
+
+    yield connect
+    for device in made:
+        device.close()

@@ -6,18 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeml.project import Project
 from edgeml.server.broker import Address, Broker, Listen, free_port, token_hash
@@ -25,66 +21,11 @@ from edgeml.server.ingest import Ingest, answers
 from edgeml.server.offers import Offers
 from edgeml.server.store import Id, Store
 from edgeml.server.tables import ALARMS, DEVICES, WINDOWS
-from edgeml_agent.messages import Offer, Stored, Up, decode_down, down_topic, encode, up_topic
+from edgeml_agent.messages import encode, up_topic
 
 LIMIT_S = 20.0
 DEVICE = "line-b-07"
 SERVER_URL = "http://127.0.0.1:8080"
-
-
-class Device:
-    """A small agent: it sends what waits until the server names it as stored."""
-
-    def __init__(self, address: Address, token: str | None = "secret") -> None:
-        self.waiting: dict[int, Up] = {}
-        self.offers: list[Offer] = []
-        self.changed = threading.Condition()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=DEVICE, clean_session=False)
-        self.client.reconnect_delay_set(1, 1)
-        if token:
-            self.client.username_pw_set(DEVICE, token)
-        self.client.on_connect = self._connected
-        self.client.on_message = self._told
-        self.client.connect_async(address.host, address.port)
-        self.client.loop_start()
-
-    def send(self, *messages: Up) -> None:
-        with self.changed:
-            self.waiting.update({m.sequence: m for m in messages})
-        for message in messages:
-            self.client.publish(up_topic(DEVICE), encode(message), 1)
-
-    def drained(self) -> bool:
-        """Wait until nothing waits; say again, every now and then, what does."""
-        limit = time.monotonic() + LIMIT_S
-        with self.changed:
-            while self.waiting and time.monotonic() < limit:
-                if not self.changed.wait(2.0):
-                    for message in self.waiting.values():
-                        self.client.publish(up_topic(DEVICE), encode(message), 1)
-            return not self.waiting
-
-    def offered(self) -> str | None:
-        with self.changed:
-            self.changed.wait_for(lambda: bool(self.offers), LIMIT_S)
-            return self.offers[-1].release if self.offers else None
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def _connected(self, client: mqtt.Client, *_: Any) -> None:
-        client.subscribe(down_topic(DEVICE), 1)
-
-    def _told(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        told = decode_down(bytes(message.payload), topic=message.topic)
-        with self.changed:
-            if isinstance(told, Stored):
-                for sequence in told.sequences:
-                    self.waiting.pop(sequence, None)
-            else:
-                self.offers.append(told)
-            self.changed.notify_all()
 
 
 @pytest.fixture
@@ -135,38 +76,46 @@ def open_alarms(store: Store) -> list[str]:
 
 
 def test_every_window_is_stored_and_named(
-    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any
+    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any, connect_device: Any
 ) -> None:
     enrolled(DEVICE)
     ingest = ingest_at(nats.address)
-    device = Device(nats.address)
+    device = connect_device(nats.address)
     windows = [world.window(5) for _ in range(300)]
     device.send(*windows)
     assert device.drained()
     assert kept(store) == [w.sequence for w in windows]
     assert ingest.counters.batches < 300  # it commits what is there together, not one by one
-    device.close()
 
 
 def test_an_external_broker_does_it_too(
-    mosquitto: Address, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any
+    mosquitto: Address,
+    ingest_at: Callable[[Address], Ingest],
+    store: Store,
+    world: Any,
+    enrolled: Any,
+    connect_device: Any,
 ) -> None:
     enrolled(DEVICE)
     ingest_at(mosquitto)
-    device = Device(mosquitto, token=None)
+    device = connect_device(mosquitto, token=None)
     windows = [world.window(5) for _ in range(50)]
     device.send(*windows)
     assert device.drained()
     assert kept(store) == [w.sequence for w in windows]
-    device.close()
 
 
 def test_a_device_that_speaks_for_another_is_not_believed_even_where_the_broker_lets_it(
-    mosquitto: Address, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any
+    mosquitto: Address,
+    ingest_at: Callable[[Address], Ingest],
+    store: Store,
+    world: Any,
+    enrolled: Any,
+    connect_device: Any,
 ) -> None:
     enrolled(DEVICE, "line-b-08")
     ingest_at(mosquitto)
-    device = Device(mosquitto, token=None)
+    device = connect_device(mosquitto, token=None)
     device.client.publish(up_topic("line-b-08"), encode(world.window(5)), 1)
     device.client.publish(up_topic(DEVICE), encode(world.window(5, device="line-b-08")), 1)
     device.client.publish(up_topic(DEVICE), b"\xff not a message", 1)
@@ -175,29 +124,27 @@ def test_a_device_that_speaks_for_another_is_not_believed_even_where_the_broker_
     assert device.drained()
     assert kept(store) == [honest.sequence]
     assert sorted(open_alarms(store)) == [f"{d} sends what cannot be read" for d in (DEVICE, "line-b-08", "stranger")]
-    device.close()
 
 
 def test_an_unacknowledged_message_comes_again_to_the_server_that_follows(
-    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any
+    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any, connect_device: Any
 ) -> None:
     """The server subscribed, then went away; what devices say meanwhile waits with the broker."""
     enrolled(DEVICE)
     ingest_at(nats.address).stop()
-    device = Device(nats.address)
+    device = connect_device(nats.address)
     device.send(*(world.window(5) for _ in range(20)))
     ingest_at(nats.address)
     assert device.drained()
     assert len(kept(store)) == 20
-    device.close()
 
 
 def test_a_broker_that_is_killed_loses_and_doubles_nothing(
-    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any
+    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any, connect_device: Any
 ) -> None:
     enrolled(DEVICE)
     ingest = ingest_at(nats.address)
-    device = Device(nats.address)
+    device = connect_device(nats.address)
     device.send(*(world.window(5) for _ in range(100)))
     os.kill(nats.pid, signal.SIGKILL)
     again = nats.again({DEVICE: token_hash("secret")})
@@ -205,20 +152,18 @@ def test_a_broker_that_is_killed_loses_and_doubles_nothing(
     device.send(*(world.window(5) for _ in range(100)))
     assert device.drained()
     assert len(kept(store)) == 200
-    device.close()
     again.stop()
 
 
 def test_a_device_is_offered_what_it_should_run_when_it_is_heard(
-    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any
+    nats: Broker, ingest_at: Callable[[Address], Ingest], store: Store, world: Any, enrolled: Any, connect_device: Any
 ) -> None:
     enrolled(DEVICE, desired="r2")
     ingest_at(nats.address)
-    device = Device(nats.address)
+    device = connect_device(nats.address)
     device.send(world.window(5, release="r1"))
     assert device.offered() == "r2"
     assert device.offers[-1].url == f"{SERVER_URL}/releases/r2"
-    device.close()
 
 
 def test_offers_are_said_again_until_the_device_runs_the_release_and_not_to_silent_ones(

@@ -33,9 +33,7 @@ class Scene:
 
     def publish(self, model: str) -> None:
         file = self.world.bundle(self.folder, model=model)
-        self.release = releases.publish(
-            self.project, model, {TARGET: file}, ledger_head="h", store=self.store
-        ).name
+        self.release = releases.publish(self.project, model, {TARGET: file}, ledger_head="h", store=self.store).name
 
     def step(self, shift: float = 0.0, *, answers: int = 40, only: str = "") -> list[str]:
         """Let every device send a window, those of `only` shifted if it is given; return the verdicts."""
