@@ -28,6 +28,7 @@ from seeding import (
     Seed,
     add_release,
     decide,
+    keep_compression,
     judge_all,
     open_alarm,
     project_in,
@@ -133,6 +134,9 @@ def degraded(seed: Seed) -> None:
         connection.execute(sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "canary", "r42", "r41", at=canary_at)))
         rows = [accuracy_row(seed.now - h * HOUR, "r41", 0.967, 400) for h in (20, 13, 6)]
         connection.execute(sa.insert(tables.ACCURACIES), [*rows, accuracy_row(seed.now - 0.6 * HOUR, "r41", 0.901, 620)])
+
+
+    keep_compression(seed, "m41")
 
 
 def one_bad(seed: Seed) -> None:

@@ -114,10 +114,11 @@ def threshold(value: float, words: str, *, below: bool = True, dotted: bool = Fa
 
 def upright(at: float, *, colour: str = "line-strong", words: str = "") -> Options:
     """Return a line through a plot at a time, named above it where there are words."""
+    ink = text(f"{colour}-text" if colour in ("warn", "bad") else "text-2", bold=colour in ("warn", "bad"))
     return {
         "xAxis": at * 1000,
         "lineStyle": {"color": f"var(--{colour})", "width": 1 if colour == "line-strong" else 1.5, "type": "solid"},
-        "label": {"show": bool(words), "position": "end", "formatter": words, "distance": 4, **text(f"{colour}-text" if colour in ("warn", "bad") else "text-2")},
+        "label": {"show": bool(words), "position": "end", "formatter": words, "distance": 4, "align": "right", **ink},
     }
 
 

@@ -55,7 +55,7 @@ def device_chart(measures: Measures, sentence: str) -> tuple[Options, int]:
     option["yAxis"] = [{"type": "value", "gridIndex": 0, "min": 0, "max": lanes_height, "inverse": True, "show": False}]
     option["series"] += _lanes(measures)
     option["title"] += [_lane_name("Release", 2), _lane_name("Alarms", LANE + 2)]
-    top, small_titles = lanes_height + 10, [*option["title"]]
+    top, small_titles = lanes_height + 10, [{**name, "text": ""} for name in option["title"]]
     panels = [_latency(measures), _temperature(measures), _memory(measures), _predictions(measures), _confidence(measures)]
     drawn = [p for p in panels if p.height]
     for panel in panels:

@@ -65,7 +65,7 @@ def accuracy_chart(view: Model) -> Options:
         "type": "scatter",
         "name": "labelled",
         "symbolSize": 9,
-        "itemStyle": {"color": "var(--now)", "borderColor": "var(--surface)", "borderWidth": 1.5},
+        "itemStyle": {"color": "var(--now)", "borderColor": "var(--surface)", "borderWidth": 1.5, "opacity": 1},
         "emphasis": {"disabled": True},
         "data": [[m.at * 1000, round(100 * m.share, 2)] for m in found],
     }
@@ -73,7 +73,7 @@ def accuracy_chart(view: Model) -> Options:
     ink = {"color": "var(--now)", "width": 1.5, "type": "solid"}
     marks: list[object] = [[{**a, "lineStyle": ink, "label": {"show": False}}, b] for a, b in bars]
     if view.floor is not None:
-        marks.append(charts.threshold(100 * view.floor, f"floor {number(100 * view.floor, 1)}", below=found[-1].share < view.floor))
+        marks.append(charts.threshold(100 * view.floor, f"floor {number(100 * view.floor, 1)}", below=found[0].share < view.floor))
     dots["markLine"] = {"symbol": "none", "silent": True, "animation": False, "data": marks}
     newest = found[-1]
     named = {**dots, "name": "newest", "data": [dots["data"][-1]], "silent": True}

@@ -29,7 +29,8 @@ def read_alarms(connection: sa.Connection, scene: Scene, number: int) -> Alarms:
     is_open = ALARMS.c.closed_at.is_(None)
     counts = sa.select(sa.func.count(), sa.func.count().filter(ALARMS.c.severity == "bad")).where(is_open)
     still_open, bad = connection.execute(counts).one()
-    lead = f"{total - still_open:,} closed ones below. Times in UTC." if total else "Times in UTC."
+    closed = total - still_open
+    lead = f"{counted(closed, 'closed one')} below. Times in UTC." if closed else "Times in UTC."
     if not still_open:
         heading = "No open alarms"
     else:

@@ -117,9 +117,9 @@ def _row(target: TargetResult, max_drop: float) -> Row:
     word = {"bad": "over a budget", "never": "latency not measured here", "ok": "within every budget"}[status]
     drop = DASH
     if chosen.drop_points is not None:
-        drop = signed(-chosen.drop_points)
+        drop = _points(chosen.drop_points)
         if chosen.drop_low is not None and chosen.drop_high is not None:
-            drop += f" ({signed(-chosen.drop_high)} to {signed(-chosen.drop_low)})"
+            drop += f" ({_points(chosen.drop_high)} to {_points(chosen.drop_low)})"
     is_float = chosen.name == "float32"
     return Row(
         target.title,
@@ -142,6 +142,11 @@ def _row(target: TargetResult, max_drop: float) -> Row:
     )
 
 
+def _points(drop: float) -> str:
+    """Return a loss as a change of accuracy, in points; nothing lost has no sign."""
+    return signed(round(-drop, 1) + 0.0)
+
+
 def _place(ratio: float | None) -> float | None:
     return None if ratio is None else 100 * min(max(ratio, 0.0), AXIS_TOP) / AXIS_TOP
 
@@ -150,9 +155,8 @@ def _verdict(found: Compression, model: str, name: str) -> tuple[str, str]:
     faster = [1 / c.ratio for t in found.targets if (c := t.candidate(t.chosen)).ratio and t.chosen != "float32"]
     smaller = [t.float_size_bytes / t.size_bytes for t in found.targets]
     if faster:
-        low, high = f"{min(faster):.1f}", f"{max(faster):.1f}"
-        span = f"{low} times" if low == high else f"{low} to {high} times"
-        heading = f"Compression made it {span} faster and {min(smaller):.1f} times smaller"
+        gain = f"up to {max(faster):.1f} times faster" if max(faster) >= 1.05 else "no faster"
+        heading = f"Compression made it {gain} and {min(smaller):.1f} times smaller"
     else:
         heading = f"Compression made it {min(smaller):.1f} times smaller; no latency was raced"
     judged = f"Judged on {found.evaluation_samples:,} held-back samples; latency on this machine, both models interleaved."

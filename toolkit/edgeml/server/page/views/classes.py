@@ -109,7 +109,7 @@ def _sentence(
         return "Not judged yet.", f"{on}."
     held = f"effect {number(effect[0], 2)} PSI, threshold {number(effect[1], 2)}"
     if effect[0] <= effect[1]:
-        return "Classes are answered as often as on the validation split.", f"{on}, {held}."
+        return "The shares are within their threshold.", f"{on}, {held}."
     ratio = (now + 0.5 / answers) / (then + 0.5 / answers)
     most = int(np.argmax(np.abs(np.log(ratio)) * np.maximum(now, then)))
     times = ratio[most] if ratio[most] > 1 else 1 / ratio[most]

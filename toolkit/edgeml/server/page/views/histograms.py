@@ -15,6 +15,7 @@ from edgeml_targets.contract.histogram import Histogram, coarsen
 
 MOST_BINS: Final = 32
 HEADROOM: Final = 1.04
+TAIL: Final = 0.001  # of the mass: left out at either end, and counted in the outermost bins drawn
 CAPTIONS: Final = {
     "brightness": "mean of an input",
     "contrast": "standard deviation of an input",
@@ -36,7 +37,7 @@ class Panel:
         limit: What the effect is held against.
         over: Whether it is over.
         now, reference: SVG path data.
-        ends: The axis' ends and middle.
+        ticks: (place from 0 to 100, words) of the axis: two to four round figures.
         told: For those who do not see it.
     """
 
@@ -47,7 +48,7 @@ class Panel:
     over: bool
     now: str
     reference: str
-    ends: tuple[str, str, str]
+    ticks: tuple[tuple[float, str], ...]
     told: str
 
 
@@ -67,7 +68,7 @@ def panel(name: str, reference: Histogram, now: Histogram, effect: Sequence[floa
         over,
         _area(now_shares / top),
         _outline(then_shares / top),
-        (_figure(edges[0]), _figure((edges[0] + edges[-1]) / 2), _figure(edges[-1])),
+        _ticks(float(edges[0]), float(edges[-1])),
         f"{name}: effect {psi}{f', threshold {limit}' if limit else ''}; {where}",
     )
 
@@ -93,7 +94,26 @@ def _aligned(
         if side.counts:
             counts[side.first - first : side.first - first + len(side.counts)] = side.counts
         shares.append(counts / max(counts.sum(), 1))
-    return shares[0], shares[1], np.ldexp(np.arange(first, last + 1, dtype=np.float64), exponent)
+    a, b = _middle(shares[0] + shares[1])
+    cut = [np.concatenate([[s[: a + 1].sum()], s[a + 1 : b], [s[b:].sum()]]) if b > a else s for s in shares]
+    a, b = (a, b) if b > a else (0, last - first - 1)
+    return cut[0], cut[1], np.ldexp(np.arange(first + a, first + b + 2, dtype=np.float64), exponent)
+
+
+def _middle(mass: npt.NDArray[np.float64]) -> tuple[int, int]:
+    """Return the first and last bin of the middle: what lies farther out is so little that it would only take room."""
+    below = np.cumsum(mass) / max(mass.sum(), 1e-12)
+    return int(np.searchsorted(below, TAIL)), int(min(np.searchsorted(below, 1 - TAIL), len(mass) - 1))
+
+
+def _ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """Return two to four round figures within a range."""
+    rough = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return tuple((100 * (i * step - low) / (high - low), number(i * step + 0.0, decimals)) for i in range(first, last + 1))
 
 
 def _outline(heights: npt.NDArray[np.float64]) -> str:
