@@ -50,11 +50,10 @@ def run(root: Path) -> None:
     Raises:
         EdgemlError: The folder is not a device's, another agent runs in it, its port is in use, or no release works.
     """
-    folder = DeviceFolder(root)
+    folder, identity = DeviceFolder(root), read_identity(root)
     with _alone(folder), contextlib.ExitStack() as stack:
         stopping = threading.Event()
         stack.enter_context(_signals_set(stopping))
-        identity = read_identity(root)
         outbox = Outbox(folder.outbox)
         stack.callback(outbox.close)
         engine, notes = start(folder)

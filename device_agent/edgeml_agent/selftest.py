@@ -38,7 +38,8 @@ class SelfTest(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Say it with figures: "self-test 32 of 32, off by 0.4 % at most, 5 % allowed"."""
-        return f"self-test {self.right} of {self.samples}, off by {self.worst:.1%} at most, {TOLERANCE:.0%} allowed"
+        off = f"off by {100 * self.worst:.1f}\u00a0% at most, {100 * TOLERANCE:.0f}\u00a0% allowed"
+        return f"self-test {self.right} of {self.samples}, {off if np.isfinite(self.worst) else 'not comparable'}"
 
 
 def judge(expected: npt.NDArray[np.float32], got: npt.NDArray[np.float32]) -> SelfTest:

@@ -56,14 +56,18 @@ class Updater:
         self._folder, self._identity, self._serving, self._announce = folder, identity, serving, announce
         self._server = Server(identity)
         self._changed = threading.Condition()
-        self._offer: Offer | None = None
+        self._offer: Offer | None = None  # the one that waits
+        self._present: Offer | None = None  # the one under way
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
 
     def offer(self, offer: Offer) -> None:
-        """Take up `offer` when the present one is done with; it takes the place of one that waits."""
+        """Take up `offer` when the present one is done with; it takes the place of one that waits.
+
+        The server says an offer again and again; one that is under way already is not taken up twice.
+        """
         with self._changed:
-            self._offer = offer
+            self._offer = offer if offer != self._present else None
             self._changed.notify()
 
     def stop(self) -> None:
@@ -81,9 +85,10 @@ class Updater:
 
     def _next(self) -> Offer | None:
         with self._changed:
+            self._present = None
             self._changed.wait_for(lambda: self._offer is not None or self._stopping.is_set())
-            offer, self._offer = self._offer, None
-        return None if self._stopping.is_set() else offer
+            self._present, self._offer = self._offer, None
+            return None if self._stopping.is_set() else self._present
 
     def _take_up(self, offer: Offer) -> None:
         """Bring an offer to its end, again and again while it cannot be fetched and no other has come."""

@@ -79,6 +79,17 @@ def test_the_watched_folder_is_answered(device: Any, npy: Npy, pixels: Pixels, e
     eventually(lambda: len(list((device.root / "inbox").glob("*.json"))) == 5, "five answers")
 
 
+def test_a_folder_that_is_no_device_s_is_left_as_it_is(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeml_agent", "run", "--folder", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no identity here" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_agents_do_not_run_in_one_folder(device: Any) -> None:
     device.start().ready()
     second = subprocess.run(

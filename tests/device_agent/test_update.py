@@ -199,6 +199,25 @@ def test_a_server_that_is_away_is_reported_in_the_end(
     _still_r1(parts, "refused", "not fetched in 8 attempts")
 
 
+def test_an_offer_that_is_said_again_while_it_is_under_way_is_taken_up_once(
+    parts: Parts, fleet: Any, pack: Pack, eventually: Callable[..., None]
+) -> None:
+    offer = fleet.release("r2", {TARGET: pack("m2", spoilt=True)})
+    fleet._http.hold = threading.Event()
+    thread = threading.Thread(target=parts.updater.run)
+    thread.start()
+    parts.updater.offer(offer)
+    eventually(lambda: any("bundles" in r for r in fleet.requests), "it fetches")
+    parts.updater.offer(offer)
+    fleet._http.hold.set()
+    eventually(lambda: parts.reports(), "it is reported")
+    parts.updater.offer(fleet.release("r3", {TARGET: pack("m3")}))
+    eventually(lambda: parts.serving.release == "r3", "the next one serves")
+    parts.updater.stop()
+    thread.join(10)
+    assert [r.event for r in parts.reports() if isinstance(r, Report) and r.offered == "r2"] == ["rolled_back"]
+
+
 def test_a_release_is_replaced_by_a_later_offer_while_it_waits(
     parts: Parts, fleet: Any, pack: Pack, eventually: Callable[..., None]
 ) -> None:

@@ -78,7 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(HTTPStatus.METHOD_NOT_ALLOWED, Wrong("/infer: a sample is needed; post one"))
         if self.path != "/health":
             return self._say(HTTPStatus.NOT_FOUND, Wrong(f"{self.path}: no such path; ask for /health"))
-        return self._say(HTTPStatus.OK, self.server.serving.health())
+        try:
+            health = self.server.serving.health()
+        except EdgemlError as error:  # the outbox's disk fails; samples are answered all the same
+            return self._say(HTTPStatus.SERVICE_UNAVAILABLE, Wrong(str(error)))
+        return self._say(HTTPStatus.OK, health)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what http.server itself refuses, a line that is no HTTP or an unknown method, in our own form."""

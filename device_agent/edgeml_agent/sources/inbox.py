@@ -25,12 +25,13 @@ import msgspec
 from edgeml_agent.folder import DeviceFolder
 from edgeml_agent.identity import Identity
 from edgeml_agent.samples import MOST_SAMPLE_BYTES, SUFFIXES
-from edgeml_agent.serving import Answered, Serving
+from edgeml_agent.serving import Serving
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import replacing, told
 
 LOG: Final = logging.getLogger(__name__)
 LOOK_S: Final = 0.2  # between two looks; what did not change from one to the next is read
+TROUBLE_S: Final = 5.0  # before a folder or disk that refused is looked at again
 PATIENCE_S: Final = 3.0  # for a file that cannot be read: so long a copy may pause
 
 
@@ -66,17 +67,21 @@ class Inbox:
         self.address, self._folder, self._serving, self._patience_s = str(folder), folder, serving, patience_s
         self._stopping, self._idle = threading.Event(), threading.Lock()
         self._waiting: dict[str, _Seen] = {}
+        self._unwritten: dict[tuple[str, int], bytes] = {}  # at most one: a disk that refuses ends the look
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
         """Look into the folder again and again until `stop`."""
-        while not self._stopping.wait(LOOK_S):
+        pause_s = LOOK_S
+        while not self._stopping.wait(pause_s):
+            pause_s = LOOK_S
             with self._idle:
                 try:
                     self.look()
-                except (OSError, EdgemlError) as error:  # a full disk, a folder taken away: the next look may do
+                except (OSError, EdgemlError) as error:  # a full disk, a folder taken away: a later look may do
                     LOG.warning("%s", error)
+                    pause_s = TROUBLE_S
 
     def stop(self) -> None:
         """Look no more; return once the present sample is answered."""
@@ -121,23 +126,33 @@ class Inbox:
 
     def _answer(self, name: str, answer: str, seen: _Seen, *, give_up: bool) -> bool:
         """Write the answer to a sample; `False` when it cannot be read and may still be growing."""
-        said: Answered | Unreadable
+        key = (name, seen.modified_ns)
+        content = self._unwritten.get(key)
+        if content is None and (content := self._say(name, seen, give_up=give_up)) is None:
+            return not (self._folder / name).exists()
+        self._unwritten = {
+            key: content
+        }  # a sample is inferred and counted once, also when its answer cannot be written
+        with replacing(self._folder / answer) as file:
+            file.write(content)
+            file.flush()
+            os.utime(file.fileno(), ns=(seen.modified_ns, seen.modified_ns))
+        self._unwritten = {}
+        return True
+
+    def _say(self, name: str, seen: _Seen, *, give_up: bool) -> bytes | None:
+        """Return what there is to say of a sample, JSON; `None` when it may still be growing or was taken away again."""
         try:
             if seen.size_bytes > MOST_SAMPLE_BYTES:
                 raise EdgemlError(f"more than {MOST_SAMPLE_BYTES} bytes", where=name, mend="split it")
-            said = self._serving.answer((self._folder / name).read_bytes(), where=name)
+            return msgspec.json.encode(self._serving.answer((self._folder / name).read_bytes(), where=name))
         except FileNotFoundError:
-            return True  # taken away again
+            return None
         except EdgemlError as error:
             if not give_up:
-                return False
+                return None
             self._serving.refuse()
-            said = Unreadable(str(error))
-        with replacing(self._folder / answer) as file:
-            file.write(msgspec.json.encode(said))
-            file.flush()
-            os.utime(file.fileno(), ns=(seen.modified_ns, seen.modified_ns))
-        return True
+            return msgspec.json.encode(Unreadable(str(error)))
 
 
 def _open(folder: DeviceFolder, _identity: Identity, serving: Serving) -> Inbox:

@@ -13,6 +13,7 @@ import pytest
 from edgeml_agent.messages import decode_up
 from edgeml_agent.serving import Serving
 from edgeml_agent.sources.inbox import Inbox
+from edgeml_targets.contract.errors import EdgemlError
 
 Npy = Callable[[np.ndarray], bytes]
 Pixels = Callable[..., np.ndarray]
@@ -136,3 +137,24 @@ def test_a_file_too_large_is_refused_unread(folder: Path, serving: Serving) -> N
         file.truncate(1 << 40)
     inbox.look(), inbox.look()
     assert "more than" in read(folder / "huge.json")["error"]
+
+
+def test_a_disk_that_refuses_an_answer_does_not_make_it_count_twice(
+    folder: Path, serving: Serving, npy: Npy, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(folder, serving)
+    (folder / "a.npy").write_bytes(npy(pixels(2)))
+    inbox.look()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edgeml_targets.contract.files.os.fsync", full)
+        for _ in range(3):
+            with pytest.raises(EdgemlError, match="No space left"):
+                inbox.look()
+    assert [p.name for p in folder.iterdir()] == ["a.npy"]
+    inbox.look()
+    assert len(read(folder / "a.json")["answers"]) == 2
+    assert counted(serving) == (2, 0)
