@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from edgeml_bench import Comparison, Measurement
     from edgeml_bench.comparison import Measure
 
-MODEL = "model"
-DEFAULT_TARGET = (
+MODEL: Final = "model"
+DEFAULT_TARGET: Final = (
     "x86_64-onnxruntime"  # the same as `edgeml_targets.target.DEFAULT_TARGET`, which costs pydantic to import
 )
-DASH = "—"
+DASH: Final = "—"
 
 
 class _ModelFirst(TyperGroup):
