@@ -36,8 +36,8 @@ def passed(**fields: Any) -> dict[str, Any]:
         "verdict": "pass",
         "release": "r2",
         "reason": "better on fresh rows",
-        "champion": {"accuracy": 0.25},
-        "challenger": {"accuracy": 0.963},
+        "champion": {"model": "m1", "release": "r1", "accuracies": {"a": 0.25, "b": None}},
+        "challenger": {"model": "m2", "release": "r2", "accuracies": {"a": 0.97, "b": 0.963}},
     } | fields
 
 
@@ -74,7 +74,11 @@ def test_a_challenger_that_won_is_noted_with_its_release(project: Project, store
 
 
 def test_a_challenger_that_lost_opens_an_alarm_and_its_labels_count_as_tried(project: Project, store: Store) -> None:
-    row = run(project, store, prints(passed(verdict="fail", release=None, reason="no better"), code=1))
+    row = run(
+        project,
+        store,
+        prints(passed(verdict="fail", release=None, reason="no better", champion=None, challenger=None), code=1),
+    )
     assert (row.verdict, row.detail) == ("fail", "no better")
     assert open_alarms(store) == ["The challenger did not win"]
     failed = Retrain(project, store).last_without("r1", since=50.0)

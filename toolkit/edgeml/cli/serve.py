@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def serve(
     project: ProjectFolder = Path(),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page, releases and bundles; 0: any free.")] = 8080,
-    mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the embedded broker; 0: any free.")] = 1883,
+    mqtt_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Of the embedded broker; default: 1883, or any free one with --port 0."),
+    ] = None,
     listen: Annotated[
         str, typer.Option(help="The address that devices reach; beyond loopback, enrolled devices only.")
     ] = "127.0.0.1",
@@ -42,6 +45,8 @@ def serve(
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if mqtt_port is None:
+        mqtt_port = 1883 if port else 0
     options = Options(listen=listen, port=port, mqtt_port=mqtt_port, broker=broker)
     raise typer.Exit(run(load_project(project), options, _say_json if json else _say))
 

@@ -26,7 +26,6 @@ from edgeml.server.decide import COOL_DOWN_WINDOWS, Situation, next_step
 from edgeml.server.decisions import POLICY, Decision, decide
 from edgeml.server.health import update_states
 from edgeml.server.ingest import Ingest
-from edgeml.server.offers import Offers
 from edgeml.server.releases import manifests
 from edgeml.server.retrain import Retrain
 from edgeml.server.store import Store
@@ -48,15 +47,14 @@ class Control:
         project: Its thresholds apply.
         store: What everything is read from and written to.
         ingest: Sends offers.
-        offers: Knows them.
+        retrain: The job.
         broker: The embedded one, `None` for an external one.
     """
 
-    def __init__(self, project: Project, store: Store, ingest: Ingest, offers: Offers, broker: Broker | None) -> None:
-        self._project, self._store, self._ingest, self._offers = project, store, ingest, offers
+    def __init__(self, project: Project, store: Store, ingest: Ingest, retrain: Retrain, broker: Broker | None) -> None:
+        self._project, self._store, self._ingest, self._retrain = project, store, ingest, retrain
         self._broker = broker
         self._watch = Watch(project, store)
-        self._retrain = Retrain(project, store)
         self._asked_by = ""
         self._credentials: object = None
         self._ages: dict[str, Verdict] = {}
@@ -97,7 +95,7 @@ class Control:
             rollout.advance(connection, self._project.fleet, now)
         self._age(now)
         self._decide(now)
-        for device, offer in self._offers.due(now):
+        for device, offer in self._ingest.offers.due(now):
             self._ingest.send(device, offer)
 
     def _run(self) -> None:

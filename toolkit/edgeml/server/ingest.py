@@ -64,7 +64,7 @@ class Ingest:
 
     def __init__(self, address: Address, store: Store, offers: Offers) -> None:
         self.counters = Counters()
-        self._store, self._offers = store, offers
+        self._store, self.offers = store, offers
         self._address = address
         self._batch: list[mqtt.MQTTMessage] = []
         self._refused: dict[str | None, EdgemlError] = {}
@@ -176,7 +176,7 @@ class Ingest:
         for device in {m.device for m in messages} - {i.device for i in stored}:
             self._refuse(device, EdgemlError("is not enrolled", where=device, mend="flash the device"))
         self._tell_refused()
-        for device, offer in self._offers.due(now, sorted({i.device for i in stored})):
+        for device, offer in self.offers.due(now, sorted({i.device for i in stored})):
             self.send(device, offer)
 
     def _read(self, received: mqtt.MQTTMessage) -> Up | None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -31,23 +31,30 @@ MEND: Final = "Read fleet/retrain.log, then add labels that show what has change
 _LOG = logging.getLogger(__name__)
 
 
+class Contender(msgspec.Struct, frozen=True):
+    """What was measured of a champion or challenger: its artifacts' shares of right answers, a target each."""
+
+    accuracies: dict[str, float | None] = {}
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a retrain says on its standard output.
+    """What a retrain says on its standard output; of its document, what is told on.
 
     Args:
         schema: Name and version of this document.
         verdict: `pass` when the challenger won and was released, else `fail`.
         release: The release's name.
         reason: Why, one sentence with figures.
-        champion, challenger: What was measured of each.
+        champion: What ran before, `None` before the first release.
+        challenger: What was made, `None` when it did not come so far.
     """
 
     schema: str
     verdict: str
     release: str | None = None
     reason: str = ""
-    champion: dict[str, Any] = {}
-    challenger: dict[str, Any] = {}
+    champion: Contender | None = None
+    challenger: Contender | None = None
 
 
 @dataclass(frozen=True)
@@ -159,11 +166,14 @@ def _decision(result: Result | None, detail: str) -> Decision:
 
 
 def _versus(result: Result) -> str:
-    """Return both sides' accuracies where they were measured, else nothing: the reason has its own figures."""
-    ours, theirs = result.challenger.get("accuracy"), result.champion.get("accuracy")
-    if not isinstance(ours, float) or not isinstance(theirs, float):
-        return ""
-    return f"challenger {percent(ours)}, champion {percent(theirs)}"
+    """Return what was measured of both sides, the worst of their targets; nothing where nothing was."""
+    sides = {"challenger": _worst(result.challenger), "champion": _worst(result.champion)}
+    return ", ".join(f"{side} {percent(share)}" for side, share in sides.items() if share is not None)
+
+
+def _worst(contender: Contender | None) -> float | None:
+    measured = [share for share in contender.accuracies.values() if share is not None] if contender else []
+    return min(measured, default=None)
 
 
 def _read(file: Path) -> Result | None:

@@ -28,6 +28,7 @@ from edgeml.server.broker import Address, Broker, Listen, is_loopback, listening
 from edgeml.server.control import Control, token_hashes
 from edgeml.server.ingest import Ingest
 from edgeml.server.offers import Offers
+from edgeml.server.retrain import Retrain
 from edgeml.server.running import Running, announce, find_running, withdraw
 from edgeml.server.store import Store
 from edgeml_targets.contract.errors import EdgemlError
@@ -88,14 +89,13 @@ def serve(project: Project, options: Options, ready: Callable[[Running], None]) 
         http = _sockets(options, stack)
         address, broker = _broker(project, options, hashes, stack)
         running = _running(options, http[0], address, embedded=broker is not None)
-        offers = Offers(store, project.fleet, running.server_url)
-        ingest = Ingest(address, store, offers)
+        ingest = Ingest(address, store, Offers(store, project.fleet, running.server_url))
         stack.callback(ingest.stop)
         ingest.start()
         if not ingest.wait_connected(CONNECT_LIMIT_S):
             where = f"{address.host}:{address.port}"
             raise EdgemlError("the broker does not take us", where=where, mend="check its address, user and password")
-        control = Control(project, store, ingest, offers, broker)
+        control = Control(project, store, ingest, Retrain(project, store), broker)
         stack.callback(control.stop)
         control.start()
         stack.callback(withdraw, project)
