@@ -43,7 +43,8 @@ def fidelity(reference: Answers, answers: Answers) -> Fidelity:
             expected, got, size = expected.reshape(1, -1), got.reshape(1, -1), np.sqrt((expected**2).sum())[None]
         judged = size > NEXT_TO_NOTHING * size.max()
         left_out += int((~judged).sum())
-        worst += [_cosine(e, g) for e, g in zip(expected[judged], got[judged], strict=True)]
+        if judged.any():
+            worst.append(float(_cosines(expected[judged], got[judged]).min()))
     return Fidelity(min(worst) if worst else None, left_out)
 
 
@@ -61,9 +62,15 @@ def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Floats, Float
                 yield np.float64(expected).reshape(rows, -1), np.float64(answers[name]).reshape(rows, -1)
 
 
-def _cosine(expected: Floats, got: Floats) -> float:
-    scale = np.abs(expected).max() * np.abs(got).max()
-    if not np.isfinite(scale) or scale == 0:
-        return 0.0
-    expected, got = expected / np.abs(expected).max(), got / np.abs(got).max()
-    return float(expected @ got / (np.linalg.norm(expected) * np.linalg.norm(got)))
+def _cosines(expected: Floats, got: Floats) -> Floats:
+    """Return the cosine of each row; 0 where an answer is all 0 or not finite."""
+    expected, got = _unit(expected), _unit(got)
+    return np.asarray(np.clip((expected * got).sum(axis=1), -1, 1))
+
+
+def _unit(rows: Floats) -> Floats:
+    largest = np.abs(rows).max(axis=1, keepdims=True)  # divided by first, so that no square overflows
+    sound = np.isfinite(largest) & (largest > 0)
+    scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=sound)
+    length = np.sqrt((scaled**2).sum(axis=1, keepdims=True))
+    return np.asarray(np.divide(scaled, length, out=scaled, where=length > 0))

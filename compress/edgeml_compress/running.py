@@ -28,9 +28,10 @@ def open_session(model: ir.Model, outputs: Sequence[str] | None = None) -> Any:
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    exposed = model if outputs is None else _exposing(model, outputs)
+    exposed = model.clone() if outputs is None else _exposing(model, outputs)
     size = sum(v.const_value.nbytes for v in exposed.graph.initializers.values() if v.const_value is not None)
     if size < MOST_MESSAGE_BYTES:
+        ir.external_data.load_to_model(exposed)  # a message cannot point to a file beside it
         content = ir.to_proto(exposed).SerializeToString()
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     with tempfile.TemporaryDirectory() as folder:

@@ -106,8 +106,8 @@ def coarsen(source: Histogram, exponent: int) -> Histogram:
     if shift == 0 or not source.counts:
         return source
     indexes = (source.first + np.arange(len(source.counts), dtype=np.int64)) >> min(shift, 62)
-    counts = np.bincount(indexes - indexes[0], weights=source.counts)
-    return Histogram(exponent, int(indexes[0]), tuple(int(c) for c in counts))
+    counts = np.bincount(indexes - indexes[0], weights=source.counts).astype(np.int64)
+    return Histogram(exponent, int(indexes[0]), tuple(counts.tolist()))
 
 
 def merge(left: Histogram, right: Histogram, *, bins: int = 2048) -> Histogram:
@@ -127,7 +127,7 @@ def merge(left: Histogram, right: Histogram, *, bins: int = 2048) -> Histogram:
     counts = np.zeros(last - first, np.int64)
     for side in (a, b):
         counts[side.first - first : side.first - first + len(side.counts)] += np.asarray(side.counts, np.int64)
-    return Histogram(exponent, first, tuple(int(c) for c in counts))
+    return Histogram(exponent, first, tuple(counts.tolist()))
 
 
 def frozen(reference: Histogram) -> Histogram:
@@ -148,5 +148,6 @@ def count_frozen(into: Histogram, values: npt.ArrayLike) -> Histogram:
 
 
 def _counts(flat: npt.NDArray[np.float64], exponent: int, first: int, length: int) -> tuple[int, ...]:
-    indexes = np.floor(np.ldexp(flat, -exponent)).astype(np.int64) - first
-    return tuple(int(c) for c in np.bincount(indexes, minlength=length))
+    scaled = flat * math.ldexp(1.0, -exponent)  # a power of two: as exact as ldexp, and several times faster
+    indexes = np.floor(scaled, out=scaled).astype(np.int64) - first
+    return tuple(np.bincount(indexes, minlength=length).tolist())
