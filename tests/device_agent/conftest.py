@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import http.server
+import io
 import json
 import os
 import shutil
@@ -38,7 +39,6 @@ from edgeml_targets.contract.settings import Settings
 from edgeml_targets.contract.tensors import Tensor
 
 TARGET = "x86_64-onnxruntime"
-SETTINGS = Settings(target=TARGET, runtime="onnxruntime")
 PREPROCESSING = Preprocessing(kind="image", scale=1 / 64, mean=(2.0,), std=(1.0,))
 LABELS = tuple(f"class {i}" for i in range(10))
 LIMIT_S = 20.0
@@ -54,8 +54,6 @@ def pixels(count: int, seed: int = 0) -> np.ndarray:
 
 def npy(array: np.ndarray) -> bytes:
     """The bytes of an NPY file."""
-    import io
-
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
@@ -80,12 +78,10 @@ def pack(tiny_cnn: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     reference = fit(ready, probabilities(outputs), PREPROCESSING.smooth_axes)
     folder = tmp_path_factory.mktemp("bundles")
 
-    def make(
-        model: str = "m1", *, spoilt: bool = False, artifact: Path = tiny_cnn, target: str = TARGET, padding: int = 0
-    ) -> Path:
+    def make(model: str = "m1", *, spoilt: bool = False, artifact: Path = tiny_cnn, target: str = TARGET) -> Path:
         golden = bundles.golden_bytes(bundles.Golden(ready[:16], -outputs[:16] if spoilt else outputs[:16]))
         manifest = bundles.Manifest(
-            model=model + " " * padding,
+            model=model,
             candidate="float32",
             dataset="d1",
             settings=Settings(target=target, runtime="onnxruntime"),
@@ -177,7 +173,6 @@ class FleetServer:
         self.deliveries = 0
         self.answering = True
         self.forgets: Callable[[messages.Up], bool] = lambda _message: False
-        self.desired: messages.Offer | None = None
         self.client = None
         folder.mkdir(exist_ok=True)
         self._http = _files(folder)
@@ -224,15 +219,13 @@ class FleetServer:
 
     def release(self, name: str, bundles_of: dict[str, Path], **wrong: object) -> messages.Offer:
         """Sign a release and lay it out; `wrong` spoils one thing: key, named, sha256, size_bytes, path, payload."""
-        refs = {}
+        refs, in_ref = {}, {k: v for k, v in wrong.items() if k in ("sha256", "size_bytes", "path")}
         for target, path in bundles_of.items():
             content = path.read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()
             (self.folder / sha256).write_bytes(content)
             ref = messages.BundleRef(f"../bundles/{sha256}", len(content), sha256)
-            refs[target] = msgspec.structs.replace(
-                ref, **{k: v for k, v in wrong.items() if k in ("sha256", "size_bytes", "path")}
-            )
+            refs[target] = msgspec.structs.replace(ref, **in_ref)
         payload = msgspec.json.encode(
             messages.Release(
                 name=str(wrong.get("named", name)),
@@ -248,10 +241,8 @@ class FleetServer:
         (self.folder / name).write_bytes(msgspec.msgpack.encode(signed))
         return messages.Offer(name, f"{self.url}/releases/{name}")
 
-    def windows(self, device: str | None = None) -> list[messages.Window]:
-        return [
-            m for m in list(self.received.values()) if isinstance(m, messages.Window) and device in (None, m.device)
-        ]
+    def windows(self) -> list[messages.Window]:
+        return [m for m in list(self.received.values()) if isinstance(m, messages.Window)]
 
     def reports(self, event: str) -> list[messages.Report]:
         return [m for m in list(self.received.values()) if isinstance(m, messages.Report) and m.event == event]
@@ -334,35 +325,35 @@ class Device:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(LIMIT_S)
 
-    def post(self, body: bytes, path: str = "/infer", headers: Sequence[tuple[str, str]] = ()) -> tuple[int, dict]:
-        return post(self.running()["url"], body, path, headers)
+    def post(self, body: bytes) -> tuple[int, dict]:
+        request = urllib.request.Request(self.running()["url"] + "/infer", body, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
 
     def log(self) -> str:
         return (self.root / "log").read_text()
 
 
-def post(url: str, body: bytes, path: str = "/infer", headers: Sequence[tuple[str, str]] = ()) -> tuple[int, dict]:
-    request = urllib.request.Request(url + path, body, dict(headers), method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
-
-
-@pytest.fixture
-def identity(fleet: FleetServer) -> Identity:
+def camera(port: int, server_url: str, fleet_key: str, window_s: float) -> Identity:
     return Identity(
         device="cam-1",
         group="line-a",
         target=TARGET,
         broker_host="127.0.0.1",
-        broker_port=fleet.broker.port,
+        broker_port=port,
         token="secret",
-        server_url=fleet.url,
-        fleet_key=fleet.fleet_key,
-        window_s=0.3,
+        server_url=server_url,
+        fleet_key=fleet_key,
+        window_s=window_s,
     )
+
+
+@pytest.fixture
+def identity(fleet: FleetServer) -> Identity:
+    return camera(fleet.broker.port, fleet.url, fleet.fleet_key, 0.3)
 
 
 @pytest.fixture
@@ -376,24 +367,9 @@ def device(tmp_path: Path, identity: Identity, pack: Callable[..., Path]) -> Ite
     made.kill()
 
 
-@pytest.fixture(name="eventually")
-def _eventually() -> Callable[..., None]:
-    return eventually
-
-
-@pytest.fixture(name="npy")
-def _npy() -> Callable[[np.ndarray], bytes]:
-    return npy
-
-
-@pytest.fixture(name="pixels")
-def _pixels() -> Callable[..., np.ndarray]:
-    return pixels
-
-
-@pytest.fixture(name="free_port")
-def _free_port() -> Callable[[], int]:
-    return free_port
+_eventually = pytest.fixture(name="eventually")(lambda: eventually)
+_npy = pytest.fixture(name="npy")(lambda: npy)
+_pixels = pytest.fixture(name="pixels")(lambda: pixels)
 
 
 @pytest.fixture
@@ -416,16 +392,7 @@ def engine(pack: Callable[..., Path], tmp_path: Path) -> Iterator[Engine]:
 def offline() -> Identity:
     """A device whose broker and server are not there."""
     port = free_port()
-    return Identity(
-        device="cam-1",
-        group="line-a",
-        target=TARGET,
-        broker_host="127.0.0.1",
-        broker_port=port,
-        token="secret",
-        server_url=f"http://127.0.0.1:{port}",
-        fleet_key="0" * 64,
-    )
+    return camera(port, f"http://127.0.0.1:{port}", "0" * 64, 60.0)
 
 
 @pytest.fixture

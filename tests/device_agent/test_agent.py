@@ -77,6 +77,7 @@ def test_the_watched_folder_is_answered(device: Any, npy: Npy, pixels: Pixels, e
     for i in range(5):
         (device.root / "inbox" / f"{i}.npy").write_bytes(npy(pixels(1, seed=i)[0]))
     eventually(lambda: len(list((device.root / "inbox").glob("*.json"))) == 5, "five answers")
+    assert json.loads((device.root / "inbox" / "3.json").read_text())["release"] == "r1"
 
 
 def test_a_folder_that_is_no_device_s_is_left_as_it_is(tmp_path: Path) -> None:

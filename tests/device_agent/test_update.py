@@ -114,34 +114,34 @@ def test_what_is_wrong_is_refused_and_reported(
     parts: Parts, fleet: Any, pack: Pack, wrong: dict[str, object], said: str
 ) -> None:
     parts.take_up(fleet.release("r2", {TARGET: pack("m2")}, **wrong))
-    _still_r1(parts, "refused", said)
+    expect_still_r1(parts, "refused", said)
 
 
 def test_a_release_without_a_bundle_for_this_target_is_refused(parts: Parts, fleet: Any, pack: Pack) -> None:
     parts.take_up(fleet.release("r2", {"x86_64-litert": pack("m2")}))
-    _still_r1(parts, "refused", "no bundle for x86_64-onnxruntime, only for x86_64-litert")
+    expect_still_r1(parts, "refused", "no bundle for x86_64-onnxruntime, only for x86_64-litert")
 
 
 def test_a_bundle_made_for_another_target_is_refused(parts: Parts, fleet: Any, pack: Pack) -> None:
     parts.take_up(fleet.release("r2", {TARGET: pack("m2", target="raspberrypi5-onnxruntime")}))
-    _still_r1(parts, "refused", "made for raspberrypi5-onnxruntime")
+    expect_still_r1(parts, "refused", "made for raspberrypi5-onnxruntime")
 
 
 def test_a_signed_file_that_is_no_bundle_is_refused(parts: Parts, fleet: Any) -> None:
     parts.take_up(fleet.release("r2", {TARGET: Path(__file__)}))
-    _still_r1(parts, "refused", "no bundle")
+    expect_still_r1(parts, "refused", "no bundle")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xc1", b"<html>no</html>", b"\x80" * 5, b"0" * (2 << 20)])
 def test_what_is_no_signed_release_is_refused(parts: Parts, fleet: Any, content: bytes) -> None:
     (fleet.folder / "r2").write_bytes(content)
     parts.take_up(Offer("r2", f"{fleet.url}/releases/r2"))
-    _still_r1(parts, "refused", "r2: ")
+    expect_still_r1(parts, "refused", "r2: ")
 
 
 def test_the_credentials_are_shown_to_no_other_server(parts: Parts) -> None:
     parts.take_up(Offer("r2", "http://example.invalid/releases/r2"))
-    _still_r1(parts, "refused", "leads away from the device's server")
+    expect_still_r1(parts, "refused", "leads away from the device's server")
 
 
 def test_an_address_may_be_relative_to_the_server(parts: Parts, fleet: Any, pack: Pack) -> None:
@@ -155,7 +155,7 @@ def test_a_bundle_that_fails_its_self_test_is_rolled_back_and_not_tried_again(
 ) -> None:
     offer = fleet.release("r2", {TARGET: pack("m2", spoilt=True)})
     parts.take_up(offer)
-    _still_r1(parts, "rolled_back", "self-test 0 of 16")
+    expect_still_r1(parts, "rolled_back", "self-test 0 of 16")
     asked = len(fleet.requests)
     parts.take_up(offer)
     assert len(fleet.requests) == asked
@@ -168,7 +168,7 @@ def test_a_bundle_that_kills_its_runtime_does_not_kill_the_agent(
     broken = tmp_path / "tiny_cnn.onnx"
     broken.write_bytes(b"\x08\x08 no graph")
     parts.take_up(fleet.release("r2", {TARGET: pack("m3", artifact=broken)}))
-    _still_r1(parts, "rolled_back", "self-test ended with 2")
+    expect_still_r1(parts, "rolled_back", "self-test ended with 2")
 
 
 def test_a_file_that_is_cut_off_is_fetched_again(
@@ -196,7 +196,7 @@ def test_a_server_that_is_away_is_reported_in_the_end(
     fleet._http.shutdown()
     fleet._http.server_close()
     parts.take_up(offer)
-    _still_r1(parts, "refused", "not fetched in 8 attempts")
+    expect_still_r1(parts, "refused", "not fetched in 8 attempts")
 
 
 def test_an_offer_that_is_said_again_while_it_is_under_way_is_taken_up_once(
@@ -299,7 +299,7 @@ def test_without_any_good_slot_it_says_so(root: Path) -> None:
         startup.start(DeviceFolder(root))
 
 
-def _still_r1(parts: Parts, event: str, said: str) -> None:
+def expect_still_r1(parts: Parts, event: str, said: str) -> None:
     assert parts.serving.release == "r1"
     journal = read_journal(parts.folder.journal)
     assert (journal.state, journal.release, journal.offered) == (State.IDLE, "r1", "")
