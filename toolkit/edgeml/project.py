@@ -248,8 +248,8 @@ def load_project(folder: Path = Path()) -> Project:
         project = Project.model_validate({**written, "root": folder.resolve()})
     except pydantic.ValidationError as error:
         raise schema_error(error, Project, text=text, file=file) from error
-    for path, error in _wrong_names(project):
-        raise value_error(path, error.what, error.mend, text=text, file=file) from error
+    for path, wrong in _wrong_names(project):
+        raise value_error(path, wrong.what, wrong.mend, text=text, file=file) from wrong
     return project
 
 

@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.data.describe import digests_of
-from edgeml.data.sources import image_preprocessing, index_labels, stored_image
+from edgeml.data.describe import digests_of, first_not_finite
+from edgeml.data.sources import image_preprocessing, index_labels, read_source, stored_image
 from edgeml.data.sources.npz import read_arrays
 from edgeml.project import Project
 from edgeml_targets.contract.errors import EdgemlError
@@ -106,6 +106,31 @@ def add_labels(project: Project, inputs: Samples, labels: Samples, *, source: st
     return addition
 
 
+def add_from(project: Project, path: Path, labels: Path | None = None) -> Addition:
+    """Keep newly labelled samples that a file or folder holds; see `add_labels`.
+
+    Args:
+        project: They go into its `labels/` folder.
+        path: A folder of images (a class a folder), an NPZ (`inputs`, `labels`), a CSV, or an NPY with `labels` beside it.
+        labels: An NPY with a class a sample, where `path` is an NPY.
+
+    Raises:
+        EdgemlError: A file is missing or faulty, or see `add_labels`.
+    """
+    if path.suffix == ".npy":
+        if labels is None:
+            raise EdgemlError("no labels", where=str(path), mend="give --labels, an .npy with a class a sample")
+        return add_labels(project, read_arrays(path)["inputs"], read_arrays(labels)["inputs"], source=str(path))
+    if labels is not None:
+        mend = "give labels only beside an .npy"
+        raise EdgemlError("labels for samples that bring their own", where=str(labels), mend=mend)
+    raw = read_source(project.data.model_copy(update={"source": str(path.resolve())}), project.root)
+    names = np.array(raw.classes)[raw.labels] if len(raw.labels) else np.array([], np.str_)
+    batches = list(raw.batches)
+    inputs = np.concatenate(batches) if batches else np.empty((0, 1), np.float32)
+    return add_labels(project, inputs, names, source=str(path))
+
+
 def read_additions(project: Project) -> list[Addition]:
     """Return all additions in the order in which they came.
 
@@ -176,12 +201,18 @@ def _in_form(project: Project, inputs: Samples, form: Form, source: str) -> Samp
             raise EdgemlError(
                 str(error), where=source, mend="give images (samples, height, width, channels)"
             ) from error
-    if inputs.shape[1:] != form.shape or not np.can_cast(inputs.dtype, form.dtype, "same_kind"):
+    if inputs.shape[1:] != form.shape or (inputs.dtype.kind == "f") != (form.dtype.kind == "f"):
         what = f"samples are {inputs.dtype} {inputs.shape[1:]}, the dataset's {form.dtype} {form.shape}"
         raise EdgemlError(what, where=source, mend="give raw samples as a device gets them, not preprocessed ones")
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        raise EdgemlError("a value is NaN or infinite", where=source, mend="take the sample away")
-    return np.ascontiguousarray(inputs, form.dtype)
+    stored = np.ascontiguousarray(inputs, form.dtype)
+    bad = first_not_finite(stored)
+    if bad is not None:
+        raise EdgemlError("a value is NaN or infinite", where=f"{source}, sample {bad}", mend="take the sample away")
+    if inputs.dtype.kind in "iu" and not np.array_equal(stored, inputs):
+        raise EdgemlError(
+            f"a value does not fit {form.dtype}", where=source, mend="give raw samples as a device gets them"
+        )
+    return stored
 
 
 def _class_names(labels: Samples, classes: tuple[str, ...], source: str) -> npt.NDArray[np.str_]:

@@ -129,13 +129,15 @@ def _git_commit(root: Path) -> str:
 
 def _onnx_bytes(exported: torch.onnx.ONNXProgram) -> bytes:
     """Return the ONNX file's bytes: the batch axis named so, without the traces of source code on every node."""
+    import onnx_ir as ir
+
     model = exported.model
-    batch = model.graph.inputs[0].shape[0]  # torch calls it s31 or the like
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+    batch = next(value.shape[0] for value in values if value.shape is not None)  # torch calls it s31 or the like
     for value in values:
         value.metadata_props.clear()
         if value.shape is not None:
-            value.shape = type(value.shape)(["batch" if size == batch else size for size in value.shape])
+            value.shape = ir.Shape(["batch" if size == batch else size for size in value.shape])
     for owner in (model, model.graph, *model.graph):
         owner.metadata_props.clear()
     return bytes(exported.model_proto.SerializeToString(deterministic=True))
