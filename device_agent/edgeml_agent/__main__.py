@@ -12,10 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from edgeml_agent.agent import run
-from edgeml_agent.infer import load_engine
-from edgeml_agent.selftest import self_test
-from edgeml_targets.contract.bundle import load_bundle
 from edgeml_targets.contract.errors import EdgemlError
 
 
@@ -31,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         if asked.command == "run":
+            from edgeml_agent.agent import run  # a self-test needs neither MQTT nor HTTP
+
             run(asked.folder)
         else:
             _self_test(asked.slot)
@@ -41,6 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _self_test(slot: Path) -> None:
+    from edgeml_agent.infer import load_engine
+    from edgeml_agent.selftest import self_test
+    from edgeml_targets.contract.bundle import load_bundle
+
     engine = load_engine(slot.name, load_bundle(slot))
     sys.stdout.buffer.write(msgspec.json.encode(self_test(engine)))
     sys.stdout.buffer.flush()

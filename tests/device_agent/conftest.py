@@ -53,7 +53,6 @@ def pixels(count: int, seed: int = 0) -> np.ndarray:
 
 
 def npy(array: np.ndarray) -> bytes:
-    """The bytes of an NPY file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
@@ -101,7 +100,6 @@ def pack(tiny_cnn: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 
 
 def free_port() -> int:
-    """A port that nobody listens at now."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
