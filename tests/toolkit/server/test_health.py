@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from edgeml.project import Budget, Project
-from edgeml.server.health import State, Vitals, state_of, update_states
+from edgeml.server.health import Health, State, Vitals, state_of
 from edgeml.server.store import Store
 from edgeml.server.tables import ALARMS, DEVICES
 from edgeml_targets.contract.latencies import latencies
 
-WELL = Vitals("d", "r1", "r1", last_seen=100.0, answers=200, errors=0, p99_us=900.0, event="started", budget_us=1000.0)
+WELL = Vitals("d", "r1", last_seen=100.0, answers=200, errors=0, p99_us=900.0, event="started", budget_us=1000.0)
 
 
 @pytest.mark.parametrize(
@@ -41,42 +41,73 @@ def test_a_device_is_as_the_worst_that_is_known_of_it(change: dict[str, Any], st
     assert bool(reason) == (state is not State.HEALTHY)
 
 
-def test_states_follow_what_arrives_and_alarms_follow_the_states(
-    project: Project, store: Store, world: Any, enrolled: Any
-) -> None:
-    project = project.model_copy(update={"budgets": {"x86_64-onnxruntime": Budget(latency_ms=1.0)}})
-    enrolled("line-b-07", "line-b-08")
+class Ward:
+    """Two devices and their health; time is what the test says."""
 
-    def states(since: float, now: float) -> tuple[dict[str, str], list[str]]:
-        with store.writing() as connection:
-            update_states(connection, project, since, now)
+    def __init__(self, project: Project, store: Store, world: Any) -> None:
+        self.store, self.world = store, world
+        with store.reading() as connection:
+            self.health = Health(project, connection)
+
+    def hear(self, at: float, *devices: str, **fields: Any) -> None:
+        self.store.record([self.world.window(device=d, ended_at=at, **fields) for d in devices], at)
+
+    def look(self, now: float) -> tuple[list[str], list[str]]:
+        """Return the states of both devices, and the open alarms."""
+        with self.store.writing() as connection:
+            self.health.look(connection, now)
             alarms = connection.scalars(sa.select(ALARMS.c.title).where(ALARMS.c.closed_at.is_(None)))
-            return dict(connection.execute(sa.select(DEVICES.c.device, DEVICES.c.state)).all()), sorted(alarms)
+            states = connection.scalars(sa.select(DEVICES.c.state).order_by(DEVICES.c.device))
+            return list(states), sorted(alarms)
 
-    assert states(0.0, 1000.0) == ({"line-b-07": "never_seen", "line-b-08": "never_seen"}, [])
-    store.record([world.window(device=d, ended_at=1001.0) for d in ("line-b-07", "line-b-08")], 1001.0)
-    assert states(1000.0, 1001.0) == ({"line-b-07": "healthy", "line-b-08": "healthy"}, [])
+
+@pytest.fixture
+def ward(project: Project, store: Store, world: Any, enrolled: Any) -> Ward:
+    enrolled("a", "b")
+    budgets = {"x86_64-onnxruntime": Budget(latency_ms=1.0)}
+    return Ward(project.model_copy(update={"budgets": budgets}), store, world)
+
+
+def test_states_follow_what_arrives_and_alarms_follow_the_states(ward: Ward) -> None:
+    assert ward.look(1000.0) == (["never_seen", "never_seen"], [])
+    ward.hear(1001.0, "a", "b")
+    assert ward.look(1001.0) == (["healthy", "healthy"], [])
+    ward.hear(1005.0, "a", errors=50)
+    assert ward.look(1005.0) == (["degraded", "healthy"], ["a is degraded"])
+    assert ward.look(1009.0) == (["degraded", "silent"], ["a is degraded", "b is silent"])  # 5 windows, 2 s of grace
+    ward.hear(1010.0, "b")
+    for at in (1010.0, 1011.0, 1012.0, 1013.0, 1014.0):
+        ward.hear(at, "a")
+    assert ward.look(1014.0) == (["healthy", "healthy"], [])
+
+
+def test_one_slow_window_is_a_hiccup_most_of_five_are_not(ward: Ward) -> None:
     slow = latencies([5000.0] * 120)
-    store.record([world.window(device="line-b-07", ended_at=1005.0, latency_us=slow)], 1005.0)
-    assert states(1004.0, 1005.0) == (
-        {"line-b-07": "degraded", "line-b-08": "healthy"},
-        ["line-b-07 is degraded"],
-    )
-    assert states(1008.0, 1009.0) == (
-        {"line-b-07": "degraded", "line-b-08": "silent"},  # 5 windows of 1 s and 2 s of grace
-        ["line-b-07 is degraded", "line-b-08 is silent"],
-    )
-    store.record([world.window(device=d, ended_at=1010.0) for d in ("line-b-07", "line-b-08")], 1010.0)
-    assert states(1009.0, 1010.0) == ({"line-b-07": "healthy", "line-b-08": "healthy"}, [])
+    ward.hear(1000.0, "a", "b")
+    ward.hear(1001.0, "a", latency_us=slow)
+    ward.hear(1002.0, "a")
+    assert ward.look(1002.0)[0] == ["healthy", "healthy"]
+    ward.hear(1003.0, "a", latency_us=slow)
+    ward.hear(1004.0, "a", latency_us=slow)
+    assert ward.look(1004.0)[0] == ["degraded", "healthy"]
+    ward.hear(1005.0, "a", release="r2")
+    assert ward.look(1005.0)[0] == ["healthy", "healthy"]  # what the release before did is of no account
 
 
-def test_an_empty_window_is_a_sign_of_life_and_no_judgement(
-    project: Project, store: Store, world: Any, enrolled: Any
+def test_a_server_that_starts_anew_knows_the_last_windows(
+    ward: Ward, project: Project, store: Store, world: Any
 ) -> None:
-    enrolled("line-b-07")
-    bad = world.window(errors=100, ended_at=1001.0)
-    store.record([bad, world.window(0, ended_at=1002.0)], 1002.0)
-    with store.writing() as connection:
-        assert update_states(connection, project, 0.0, 1002.0) == 1
-        assert connection.scalar(sa.select(DEVICES.c.state)) == "degraded"
-        assert update_states(connection, project, 0.0, 1003.0) == 0  # nothing new: nothing written
+    for at in range(1000, 1005):
+        ward.hear(float(at), "a", "b", errors=50)
+    assert ward.look(1004.0)[0] == ["degraded", "degraded"]
+    again = Ward(project, store, world)
+    again.hear(1005.0, "a")
+    assert again.look(1005.0)[0] == ["degraded", "degraded"]
+
+
+def test_an_empty_window_is_a_sign_of_life_and_no_judgement(ward: Ward) -> None:
+    ward.hear(1001.0, "a", "b", errors=100)
+    ward.hear(1002.0, "a", "b", answers=0)
+    assert ward.look(1002.0)[0] == ["degraded", "degraded"]
+    with ward.store.writing() as connection:
+        assert ward.health.look(connection, 1003.0) == 0  # nothing new: nothing written

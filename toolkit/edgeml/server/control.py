@@ -24,7 +24,7 @@ from edgeml.server.alarms import Alarm, open_alarm
 from edgeml.server.broker import Broker
 from edgeml.server.decide import COOL_DOWN_WINDOWS, Situation, next_step
 from edgeml.server.decisions import POLICY, Decision, decide
-from edgeml.server.health import update_states
+from edgeml.server.health import Health
 from edgeml.server.ingest import Ingest
 from edgeml.server.releases import manifests
 from edgeml.server.retrain import Retrain
@@ -58,7 +58,8 @@ class Control:
         self._asked_by = ""
         self._credentials: object = None
         self._ages: dict[str, Verdict] = {}
-        self._states_at = 0.0
+        with store.reading() as connection:
+            self._health = Health(project, connection)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
@@ -134,9 +135,8 @@ class Control:
         return token_hashes(self._store)
 
     def _states(self, now: float) -> None:
-        since, self._states_at = self._states_at, now
         with self._store.writing() as connection:
-            update_states(connection, self._project, since - MOST_ROUND_S, now)
+            self._health.look(connection, now)
             old = sa.and_(
                 ALARMS.c.kind == "rejected", ALARMS.c.closed_at.is_(None), ALARMS.c.opened_at < now - REFUSALS_S
             )
