@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgeml_compress.calibration import Seen
 from edgeml_compress.observers import Range
 
-TRIED: Final = np.linspace(0.2, 1.0, 81)  # shares of the full range, on each side
+TRIED: Final = tuple(np.linspace(0.2, 1.0, 81).tolist())  # shares of the full range, on each side
 ROUNDS: Final = 2  # one side after the other; the second round moves an end by a step at most
 
 Floats = npt.NDArray[np.float64]

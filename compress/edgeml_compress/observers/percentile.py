@@ -16,8 +16,9 @@ def percentile(seen: Seen, bits: int) -> Range:
     Source: Wu et al. 2020, arXiv:2004.09602, section 3.2.
     """
     del bits
-    low, high = seen.counts.quantile(OUTSIDE_SHARE), seen.counts.quantile(1 - OUTSIDE_SHARE)
-    return Range(max(low, seen.low), min(high, seen.high))
+    low, high = (seen.counts.quantile(share) for share in (OUTSIDE_SHARE, 1 - OUTSIDE_SHARE))
+    # Within a bin a quantile is interpolated, so it may lie beyond the only value in it.
+    return Range(min(max(low, seen.low), seen.high), max(min(high, seen.high), seen.low))
 
 
 OBSERVER = percentile
