@@ -28,8 +28,8 @@ from seeding import (
     Seed,
     add_release,
     decide,
-    keep_compression,
     judge_all,
+    keep_compression,
     open_alarm,
     project_in,
     record,
@@ -45,7 +45,7 @@ def devices_48(*, well: bool) -> list[Device]:
     """Return the 48 devices of the brief's pictures."""
     found = []
     for target, count in ((PI5, 20), (PI4, 14), (X86, 10), (JETSON, 4)):
-        for i in range(count):
+        for _ in range(count):
             group = GROUPS[0] if target == PI5 else GROUPS[1] if target == PI4 else GROUPS[2]
             found.append(Device(f"{group}-{len([d for d in found if d.group == group]) + 1:02}", group, target))
     if well:
@@ -70,17 +70,39 @@ def healthy(seed: Seed) -> None:
     devices = devices_48(well=True)
     add_release(seed, "r41", "m41", at=seed.now - 6 * DAY, accuracy=0.968)
     seed.enrol(devices)
-    windows = [w for d in devices for w in windows_of(seed, d, since=seed.now - DAY, contrast_at=lambda _: 1.0, release_at=lambda _: "r41")]
+    windows = [
+        w
+        for d in devices
+        for w in windows_of(seed, d, since=seed.now - DAY, contrast_at=lambda _: 1.0, release_at=lambda _: "r41")
+    ]
     record(seed, windows)
     seed.settle(devices)
     judge_all(seed, windows, every_s=0.5 * HOUR, release="r41")
     with seed.store.writing() as connection:
-        connection.execute(sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "done", "r41", "r40", at=seed.now - 5 * DAY)))
-        decide(connection, Decision("rollout", "ok", "r41 runs everywhere", "48 of 48 devices, 0 failed", "Every canary gate held."), seed.now - 5 * DAY)
-        closed = {"opened_at": seed.now - 6 * DAY, "closed_at": seed.now - 6 * DAY + 720, "kind": "silent", "severity": "warn"}
-        told = {"device": "dock-03", "title": "dock-03 was silent", "detail": "no window for 12 min", "mend": "Check its power."}
+        connection.execute(
+            sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "done", "r41", "r40", at=seed.now - 5 * DAY))
+        )
+        decide(
+            connection,
+            Decision("rollout", "ok", "r41 runs everywhere", "48 of 48 devices, 0 failed", "Every canary gate held."),
+            seed.now - 5 * DAY,
+        )
+        closed = {
+            "opened_at": seed.now - 6 * DAY,
+            "closed_at": seed.now - 6 * DAY + 720,
+            "kind": "silent",
+            "severity": "warn",
+        }
+        told = {
+            "device": "dock-03",
+            "title": "dock-03 was silent",
+            "detail": "no window for 12 min",
+            "mend": "Check its power.",
+        }
         connection.execute(sa.insert(tables.ALARMS).values(closed | told))
-        connection.execute(sa.insert(tables.ACCURACIES), [accuracy_row(seed.now - h * HOUR, "r41", 0.967, 400) for h in (20, 12, 4)])
+        connection.execute(
+            sa.insert(tables.ACCURACIES), [accuracy_row(seed.now - h * HOUR, "r41", 0.967, 400) for h in (20, 12, 4)]
+        )
 
 
 def degraded(seed: Seed) -> None:
@@ -100,7 +122,9 @@ def degraded(seed: Seed) -> None:
             d,
             since=seed.now - DAY,
             contrast_at=lambda at: CONTRAST_LOSS if at > drift_at else 1.0,
-            release_at=lambda at, d=d: "r42" if d.release == "r42" and at > canary_at else "r40" if at < seed.now - 12.5 * HOUR else "r41",
+            release_at=lambda at, d=d: (
+                "r42" if d.release == "r42" and at > canary_at else "r40" if at < seed.now - 12.5 * HOUR else "r41"
+            ),
         )
     record(seed, windows)
     hot = next(d for d in devices if d.name == "line-b-07")
@@ -113,28 +137,84 @@ def degraded(seed: Seed) -> None:
         ],
     )
     seed.settle(devices)
-    judged = judge_all(seed, [w for w in windows if w.ended_at > seed.now - 12.4 * HOUR], every_s=0.5 * HOUR, release="r41")
+    judged = judge_all(
+        seed, [w for w in windows if w.ended_at > seed.now - 12.4 * HOUR], every_s=0.5 * HOUR, release="r41"
+    )
     _, worst = judged[-1]
     effect = worst.effects[worst.worst]
     figure = f"{worst.worst}: PSI {effect.effect:.2f}, threshold {effect.limit:.2f}"
     with seed.store.writing() as connection:
-        open_alarm(connection, Alarm("drift", "bad", "Inputs have drifted", figure, "Being handled: r42 is in canary."), drift_at + 900)
+        open_alarm(
+            connection,
+            Alarm("drift", "bad", "Inputs have drifted", figure, "Being handled: r42 is in canary."),
+            drift_at + 900,
+        )
         for name in ("line-b-07", "line-b-08", "line-b-09"):
             detail = "p99 23.1 ms, budget 20 ms"
-            open_alarm(connection, Alarm("degraded", "warn", f"{name} is slower than its budget", detail, "Check fans and airflow.", name), seed.now - 100 * 60)
-        open_alarm(connection, Alarm("silent", "warn", "dock-03 is silent", "last window 47 min ago, usually every 10 s", "Check its power and network.", "dock-03"), seed.now - 46 * 60)
+            open_alarm(
+                connection,
+                Alarm("degraded", "warn", f"{name} is slower than its budget", detail, "Check fans and airflow.", name),
+                seed.now - 100 * 60,
+            )
+        open_alarm(
+            connection,
+            Alarm(
+                "silent",
+                "warn",
+                "dock-03 is silent",
+                "last window 47 min ago, usually every 10 s",
+                "Check its power and network.",
+                "dock-03",
+            ),
+            seed.now - 46 * 60,
+        )
         for minutes, decision in (
-            (60, Decision("drift", "warn", "Drift found", figure, "The same in all groups: the scene changed, not a device.")),
-            (45, Decision("retrain", "ok", "Retrained", "620 new labels, 200 needed; 9 min", "Enough labels for the policy to ask for a retrain.")),
-            (38, Decision("challenger", "ok", "Challenger passed", "r42 +6.3 points on fresh rows (95 %: +4.6 to +8.0)", "Golden split −0.1 points (−0.4 to +0.2): not worse.")),
-            (31, Decision("canary", "run", "Canary running", "r42 on 5 devices, 1,240 of 2,000 answers", "Any failed gate rolls back to r41.")),
+            (
+                60,
+                Decision(
+                    "drift", "warn", "Drift found", figure, "The same in all groups: the scene changed, not a device."
+                ),
+            ),
+            (
+                45,
+                Decision(
+                    "retrain",
+                    "ok",
+                    "Retrained",
+                    "620 new labels, 200 needed; 9 min",
+                    "Enough labels for the policy to ask for a retrain.",
+                ),
+            ),
+            (
+                38,
+                Decision(
+                    "challenger",
+                    "ok",
+                    "Challenger passed",
+                    "r42 +6.3 points on fresh rows (95 %: +4.6 to +8.0)",
+                    "Golden split −0.1 points (−0.4 to +0.2): not worse.",
+                ),
+            ),
+            (
+                31,
+                Decision(
+                    "canary",
+                    "run",
+                    "Canary running",
+                    "r42 on 5 devices, 1,240 of 2,000 answers",
+                    "Any failed gate rolls back to r41.",
+                ),
+            ),
         ):
             decide(connection, decision, seed.now - minutes * 60)
-        connection.execute(sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "done", "r41", "r40", at=seed.now - 12.6 * HOUR)))
+        connection.execute(
+            sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "done", "r41", "r40", at=seed.now - 12.6 * HOUR))
+        )
         connection.execute(sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "canary", "r42", "r41", at=canary_at)))
         rows = [accuracy_row(seed.now - h * HOUR, "r41", 0.967, 400) for h in (20, 13, 6)]
-        connection.execute(sa.insert(tables.ACCURACIES), [*rows, accuracy_row(seed.now - 0.6 * HOUR, "r41", 0.901, 620)])
-
+        connection.execute(
+            sa.insert(tables.ACCURACIES), [*rows, accuracy_row(seed.now - 0.6 * HOUR, "r41", 0.901, 620)]
+        )
 
     keep_compression(seed, "m41")
 
@@ -145,16 +225,34 @@ def one_bad(seed: Seed) -> None:
     devices = [
         Device("line-a-01", "line-a", PI5, every_s=120.0),
         Device("line-a-02", "line-a", X86, every_s=120.0),
-        Device(longest, "packaging-hall-north-conveyor-seventeen", PI4, every_s=120.0, state="degraded", reason="The self-test of r42 failed: 19 of 32 answers equal; r41 goes on."),
+        Device(
+            longest,
+            "packaging-hall-north-conveyor-seventeen",
+            PI4,
+            every_s=120.0,
+            state="degraded",
+            reason="The self-test of r42 failed: 19 of 32 answers equal; r41 goes on.",
+        ),
     ]
     add_release(seed, "r41", "m41", at=seed.now - 6 * DAY, accuracy=0.968)
     seed.enrol(devices)
-    windows = [w for d in devices for w in windows_of(seed, d, since=seed.now - 5 * HOUR, contrast_at=lambda _: 1.0, release_at=lambda _: "r41")]
+    windows = [
+        w
+        for d in devices
+        for w in windows_of(seed, d, since=seed.now - 5 * HOUR, contrast_at=lambda _: 1.0, release_at=lambda _: "r41")
+    ]
     record(seed, windows)
     record(seed, [report(devices[2], seed.now - 600, "rolled_back", "r41", "self-test 19 of 32", 9)])
     seed.settle(devices)
     with seed.store.writing() as connection:
-        alarm = Alarm("rollback", "bad", f"{longest} went back to r41", "self-test of r42 19 of 32", "Compare its runtime with the target's description.", longest)
+        alarm = Alarm(
+            "rollback",
+            "bad",
+            f"{longest} went back to r41",
+            "self-test of r42 19 of 32",
+            "Compare its runtime with the target's description.",
+            longest,
+        )
         open_alarm(connection, alarm, seed.now - 590)
 
 
@@ -164,7 +262,12 @@ def empty(seed: Seed) -> None:
 
 def enrolled(seed: Seed) -> None:
     """Two devices were prepared; none was heard of yet."""
-    seed.enrol([Device("device-1", "demo", X86, state="never_seen", last_seen_ago=None), Device("device-2", "demo", PI5, state="never_seen", last_seen_ago=None)])
+    seed.enrol(
+        [
+            Device("device-1", "demo", X86, state="never_seen", last_seen_ago=None),
+            Device("device-2", "demo", PI5, state="never_seen", last_seen_ago=None),
+        ]
+    )
 
 
 def large(seed: Seed) -> None:
@@ -179,7 +282,10 @@ def large(seed: Seed) -> None:
             str(targets[i]),
             state=state,
             release="r42" if i % 12 == 5 else "r41",
-            reason={"degraded": "Its p99 latency is over the budget.", "silent": "It was not heard of for an hour."}.get(state, ""),
+            reason={
+                "degraded": "Its p99 latency is over the budget.",
+                "silent": "It was not heard of for an hour.",
+            }.get(state, ""),
             last_seen_ago={"silent": HOUR, "never_seen": None}.get(state, float(rng.uniform(0, 600))),
         )
         for i, state in enumerate(rng.permutation(states))
@@ -188,9 +294,19 @@ def large(seed: Seed) -> None:
     add_release(seed, "r42", "m42", at=seed.now - DAY, accuracy=0.971)
     seed.enrol(devices)
     with seed.store.writing() as connection:
-        connection.execute(sa.insert(tables.WINDOWS), window_rows(seed, [d for d in devices if d.last_seen_ago is not None]))
+        connection.execute(
+            sa.insert(tables.WINDOWS), window_rows(seed, [d for d in devices if d.last_seen_ago is not None])
+        )
         alarms = [
-            {"opened_at": seed.now - HOUR, "kind": kind, "severity": "warn", "device": d.name, "title": f"{d.name} is {d.state}", "detail": d.reason, "mend": "Check its power and network."}
+            {
+                "opened_at": seed.now - HOUR,
+                "kind": kind,
+                "severity": "warn",
+                "device": d.name,
+                "title": f"{d.name} is {d.state}",
+                "detail": d.reason,
+                "mend": "Check its power and network.",
+            }
             for d in devices
             if (kind := {"silent": "silent", "degraded": "degraded"}.get(d.state))
         ]

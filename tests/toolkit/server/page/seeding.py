@@ -26,7 +26,15 @@ from edgeml.server.store import Store
 from edgeml_agent.messages import Report, Window, encode
 from edgeml_bench import machine
 from edgeml_compress.results import CandidateResult, Compression, TargetResult
-from edgeml_targets.contract.bundle import GOLDEN, Golden, Manifest, describe_bytes, golden_bytes, member_of, write_bundle
+from edgeml_targets.contract.bundle import (
+    GOLDEN,
+    Golden,
+    Manifest,
+    describe_bytes,
+    golden_bytes,
+    member_of,
+    write_bundle,
+)
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.histogram import count_frozen, frozen
 from edgeml_targets.contract.latencies import latencies
@@ -171,7 +179,12 @@ def counted(seed: int, contrast: float) -> Window:
 
 
 def windows_of(
-    seed: Seed, device: Device, *, since: float, contrast_at: Callable[[float], float], release_at: Callable[[float], str]
+    seed: Seed,
+    device: Device,
+    *,
+    since: float,
+    contrast_at: Callable[[float], float],
+    release_at: Callable[[float], str],
 ) -> list[Window]:
     """Return a device's windows from `since` to when it was last heard."""
     end = seed.now - (device.last_seen_ago or 0.0)
@@ -229,7 +242,9 @@ def add_release(seed: Seed, name: str, model: str, *, at: float, accuracy: float
         write_bundle(made, manifest, artifact, golden)
         sha256 = sha256_of(made)
         made.replace(folder / sha256)
-        rows.append({"release": name, "target": target, "sha256": sha256, "size_bytes": (folder / sha256).stat().st_size})
+        rows.append(
+            {"release": name, "target": target, "sha256": sha256, "size_bytes": (folder / sha256).stat().st_size}
+        )
     with seed.store.writing() as connection:
         about = {"name": name, "created_at": at, "model": model, "notes": f"{model}, int8 on every target"}
         connection.execute(sa.insert(tables.RELEASES).values(about | {"accuracies": dict.fromkeys(TARGETS, accuracy)}))
@@ -239,21 +254,63 @@ def add_release(seed: Seed, name: str, model: str, *, at: float, accuracy: float
 def keep_compression(seed: Seed, model: str) -> None:
     """Keep what compression found for a model, as `edgeml compress` does; the figures are such a run's, rounded."""
     results = []
-    for target, ratio, low, high, p50, drop in ((PI5, None, None, None, None, 0.1), (X86, 0.56, 0.55, 0.57, 2100.0, 0.2), (PI4, 1.0, 0.98, 1.02, 10800.0, 0.0)):
+    for target, ratio, low, high, p50, drop in (
+        (PI5, None, None, None, None, 0.1),
+        (X86, 0.56, 0.55, 0.57, 2100.0, 0.2),
+        (PI4, 1.0, 0.98, 1.02, 10800.0, 0.0),
+    ):
         int8 = CandidateResult(
-            name="int8", artifact="int8", size_bytes=289_000, p50_us=p50, accuracy=0.967, cosine_min=0.995, accuracy_low=0.957, accuracy_high=0.975,
-            drop_points=drop, drop_low=drop - 0.3, drop_high=drop + 0.3, ratio=ratio, ratio_low=low, ratio_high=high,
+            name="int8",
+            artifact="int8",
+            size_bytes=289_000,
+            p50_us=p50,
+            accuracy=0.967,
+            cosine_min=0.995,
+            accuracy_low=0.957,
+            accuracy_high=0.975,
+            drop_points=drop,
+            drop_low=drop - 0.3,
+            drop_high=drop + 0.3,
+            ratio=ratio,
+            ratio_low=low,
+            ratio_high=high,
         )
         results.append(
             TargetResult(
-                target=target, title=seed.project.target(target).title, runtime=target.rpartition("-")[2], chosen="int8", artifact="int8",
-                size_bytes=289_000, p50_us=p50, accuracy=0.967, float_artifact="float32", float_size_bytes=1_101_000,
-                float_p50_us=None if p50 is None or ratio is None else p50 / ratio, float_accuracy=0.968, cosine_min=0.995, notes=(), candidates=(int8,),
+                target=target,
+                title=seed.project.target(target).title,
+                runtime=target.rpartition("-")[2],
+                chosen="int8",
+                artifact="int8",
+                size_bytes=289_000,
+                p50_us=p50,
+                accuracy=0.967,
+                float_artifact="float32",
+                float_size_bytes=1_101_000,
+                float_p50_us=None if p50 is None or ratio is None else p50 / ratio,
+                float_accuracy=0.968,
+                cosine_min=0.995,
+                notes=(),
+                candidates=(int8,),
             )
         )
     done = Compression(
-        model="m41.onnx", evaluation_samples=1667, targets=tuple(results), range_samples=400, validation_samples=200, max_drop=1.0, labelled=True,
-        steps=(), parameters=78_000, layers=22, model_sha256="0" * 64, data_sha256="0" * 64, machine=machine(), versions={}, made_at="2026-01-15T13:58:00Z", seconds=41.0,
+        model="m41.onnx",
+        evaluation_samples=1667,
+        targets=tuple(results),
+        range_samples=400,
+        validation_samples=200,
+        max_drop=1.0,
+        labelled=True,
+        steps=(),
+        parameters=78_000,
+        layers=22,
+        model_sha256="0" * 64,
+        data_sha256="0" * 64,
+        machine=machine(),
+        versions={},
+        made_at="2026-01-15T13:58:00Z",
+        seconds=41.0,
     )
     folder = seed.project.workspace / "compressed" / model
     folder.mkdir(parents=True)
@@ -331,10 +388,15 @@ def window_rows(seed: Seed, devices: Sequence[Device]) -> list[dict[str, object]
     for i, d in enumerate(devices):
         at = seed.now - (d.last_seen_ago or 0.0)
         us = P50_US[d.target] * d.slower
-        window = msgspec.structs.replace(base, device=d.name, boot="b1", sequence=1, ended_at=at, release=d.release, target=d.target)
+        window = msgspec.structs.replace(
+            base, device=d.name, boot="b1", sequence=1, ended_at=at, release=d.release, target=d.target
+        )
         rows.append(
             {
-                **{n: getattr(window, n) for n in ("device", "boot", "sequence", "release", "target", "answers", "unknown", "errors")},
+                **{
+                    n: getattr(window, n)
+                    for n in ("device", "boot", "sequence", "release", "target", "answers", "unknown", "errors")
+                },
                 "arrival": i + 1,
                 "began_at": at - 10,
                 "ended_at": at,

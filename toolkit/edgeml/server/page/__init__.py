@@ -24,10 +24,10 @@ def mount(app: FastAPI, project: Project, store: Store, actions: Actions | None 
     from nicegui import app as pages
     from nicegui import ui
 
-    from edgeml.report.look import tokens
+    from edgeml.report.look import STATIC, tokens
     from edgeml.server.page import alarms, benchmarks, decisions, device, devices, model, overview, rollouts
     from edgeml.server.page.actions import NoActions
-    from edgeml.server.page.assets import FAVICON, HEAD, STATIC
+    from edgeml.server.page.assets import FAVICON, HEAD
     from edgeml.server.page.site import Site
     from edgeml.server.page.views.bundles import Bundles
 
@@ -39,4 +39,12 @@ def mount(app: FastAPI, project: Project, store: Store, actions: Actions | None 
     for module in (overview, devices, device, model, rollouts, decisions, alarms, benchmarks):
         module.add(site)
     # Without Tailwind: our style sheet lays the page out by itself, so the browser need not generate rules at each start.
-    ui.run_with(app, title="edgeml", favicon=FAVICON, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=30)
+    ui.run_with(
+        app,
+        title="edgeml",
+        favicon=FAVICON,
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=30,
+    )

@@ -7,7 +7,9 @@ from typing import Final
 
 from edgeml.report.look import STATIC, tokens
 
-_VERSION: Final = hashlib.sha256(b"".join((STATIC / name).read_bytes() for name in ("look.css", "page.js"))).hexdigest()[:8]
+_VERSION: Final = hashlib.sha256(
+    b"".join((STATIC / name).read_bytes() for name in ("look.css", "page.js"))
+).hexdigest()[:8]
 HEAD: Final = f"""
 <link rel="preload" href="/static/inter.woff2" as="font" type="font/woff2" crossorigin>
 <link rel="stylesheet" href="/static/look.css?{_VERSION}">

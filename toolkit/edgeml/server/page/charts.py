@@ -108,7 +108,12 @@ def threshold(value: float, words: str, *, below: bool = True, dotted: bool = Fa
     return {
         "yAxis": value,
         "lineStyle": {"color": "var(--text-2)", "width": 1, "type": [2, 3] if dotted else [5, 4]},
-        "label": {"show": True, "position": "insideStartTop" if below else "insideStartBottom", "formatter": words, **text("text-2")},
+        "label": {
+            "show": True,
+            "position": "insideStartTop" if below else "insideStartBottom",
+            "formatter": words,
+            **text("text-2"),
+        },
     }
 
 
@@ -130,7 +135,13 @@ def mark_lines(lines: Sequence[Options]) -> Options:
 def title(words: str, value: str, top: int, left: int) -> Options:
     """Return a panel's title above its plot's left edge; `value` stands beside it where lines have no labels."""
     rich = {"t": text("text", bold=True), "v": text("text-2")}
-    return {"text": f"{{t|{words}}}" + (f"{{v|   {value}}}" if value else ""), "left": left, "top": top, "padding": 0, "textStyle": {"rich": rich, **text()}}
+    return {
+        "text": f"{{t|{words}}}" + (f"{{v|   {value}}}" if value else ""),
+        "left": left,
+        "top": top,
+        "padding": 0,
+        "textStyle": {"rich": rich, **text()},
+    }
 
 
 def nice_range(low: float, high: float, steps: int) -> tuple[float, float, float]:
@@ -153,7 +164,10 @@ def decimals_of(step: float) -> int:
 
 def narrow(option: Options, small: Options) -> Options:
     """Return options that change to `small` where the chart is narrow."""
-    return {"baseOption": option, "media": [{"query": {"maxWidth": NARROW_PX}, "option": small}, {"option": _wide(option, small)}]}
+    return {
+        "baseOption": option,
+        "media": [{"query": {"maxWidth": NARROW_PX}, "option": small}, {"option": _wide(option, small)}],
+    }
 
 
 def in_ms(points: Sequence[tuple[float, float | None]]) -> list[list[float | None]]:

@@ -45,7 +45,7 @@ async def ask_and_do(site: Site, question: Question, deed: Callable[[], None]) -
 
 
 async def _ask(question: Question) -> bool:
-    with ui.dialog() as dialog, ui.element("section").classes("ask").props('role="alertdialog" aria-modal="true"'):
+    with ui.dialog() as dialog, ui.element("div").classes("ask").props('role="alertdialog" aria-modal="true"'):
         Part(render("parts", "question", question.title, question.effect))
         with ui.element("div").classes("actions"):
             keep = ui.button(question.keep, color=None, on_click=lambda: dialog.submit("keep"))
@@ -55,11 +55,11 @@ async def _ask(question: Question) -> bool:
     answer = await dialog
     dialog.clear()
     dialog.delete()
-    return answer == "do"
+    return bool(answer == "do")
 
 
 async def _tell(title: str, text: str) -> None:
-    with ui.dialog() as dialog, ui.element("section").classes("ask").props('role="alertdialog" aria-modal="true"'):
+    with ui.dialog() as dialog, ui.element("div").classes("ask").props('role="alertdialog" aria-modal="true"'):
         Part(render("parts", "question", title, text))
         with ui.element("div").classes("actions"):
             close = ui.button("Close", color=None, on_click=lambda: dialog.submit(None))

@@ -17,7 +17,7 @@ LANE: Final = 20
 TITLE: Final = 22
 GAP: Final = 12
 ABSENT: Final = 26
-CHARACTER: Final = 6.6  # px of a 12 px label, about
+LABEL_ROOM: Final = 1.3  # a limit has this much of its height, so that its name fits above it
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,13 @@ def device_chart(measures: Measures, sentence: str) -> tuple[Options, int]:
     option["series"] += _lanes(measures)
     option["title"] += [_lane_name("Release", 2), _lane_name("Alarms", LANE + 2)]
     top, small_titles = lanes_height + 10, [{**name, "text": ""} for name in option["title"]]
-    panels = [_latency(measures), _temperature(measures), _memory(measures), _predictions(measures), _confidence(measures)]
+    panels = [
+        _latency(measures),
+        _temperature(measures),
+        _memory(measures),
+        _predictions(measures),
+        _confidence(measures),
+    ]
     drawn = [p for p in panels if p.height]
     for panel in panels:
         index = len(option["grid"])
@@ -68,7 +74,9 @@ def device_chart(measures: Measures, sentence: str) -> tuple[Options, int]:
             continue
         option["grid"].append(charts.grid(top, panel.height, left=LEFT, right=RIGHT))
         option["xAxis"].append(charts.time_axis(index, measures.begin, measures.end, labels=panel is drawn[-1]))
-        option["yAxis"].append(charts.value_axis(index, panel.low, panel.high, panel.step, decimals=charts.decimals_of(panel.step)))
+        option["yAxis"].append(
+            charts.value_axis(index, panel.low, panel.high, panel.step, decimals=charts.decimals_of(panel.step))
+        )
         option["series"] += [{**s, "xAxisIndex": index, "yAxisIndex": index} for s in _marked(panel.series, measures)]
         top += panel.height + GAP
     height = top + (18 if drawn else 0)
@@ -87,13 +95,25 @@ def _lane_name(words: str, top: int) -> Options:
 
 def _lanes(measures: Measures) -> list[Options]:
     """Return the lanes as areas that hang on an empty line."""
-    areas = [_area(lane, 0, "now-tint" if lane.lasts else "sunken", "now" if lane.lasts else "text-2") for lane in measures.releases]
+    areas = [
+        _area(lane, 0, "now-tint" if lane.lasts else "sunken", "now" if lane.lasts else "text-2")
+        for lane in measures.releases
+    ]
     for row, lane in enumerate(measures.alarms, 1):
         colour = "bad" if lane.bad else "warn"
         areas.append(_area(lane, row * LANE, colour, f"{colour}-text", beside=measures))
     if not measures.alarms:
         areas.append(_words("none in this time", measures, LANE))
-    return [{"type": "line", "xAxisIndex": 0, "yAxisIndex": 0, "data": [], "silent": True, "markArea": {"silent": True, "data": areas}}]
+    return [
+        {
+            "type": "line",
+            "xAxisIndex": 0,
+            "yAxisIndex": 0,
+            "data": [],
+            "silent": True,
+            "markArea": {"silent": True, "data": areas},
+        }
+    ]
 
 
 def _area(lane: Lane, top: float, fill: str, ink: str, beside: Measures | None = None) -> list[Options]:
@@ -101,16 +121,37 @@ def _area(lane: Lane, top: float, fill: str, ink: str, beside: Measures | None =
     position = "insideLeft"
     if beside is not None:
         before = (lane.begin - beside.begin) / (beside.end - beside.begin)
-        position = "left" if before > 0.45 else "right" if lane.end < beside.end - 0.5 * (beside.end - beside.begin) else "insideLeft"
+        position = (
+            "left"
+            if before > 0.45
+            else "right"
+            if lane.end < beside.end - 0.5 * (beside.end - beside.begin)
+            else "insideLeft"
+        )
     inside = position == "insideLeft" and beside is not None
-    label = {"show": True, "position": position, "formatter": lane.name, **charts.text("surface" if inside else ink, bold=True)}
-    begin: Options = {"xAxis": lane.begin * 1000, "yAxis": top + 2, "label": label, "itemStyle": {"color": f"var(--{fill})"}}
+    label = {
+        "show": True,
+        "position": position,
+        "formatter": lane.name,
+        **charts.text("surface" if inside else ink, bold=True),
+    }
+    begin: Options = {
+        "xAxis": lane.begin * 1000,
+        "yAxis": top + 2,
+        "label": label,
+        "itemStyle": {"color": f"var(--{fill})"},
+    }
     return [begin, {"xAxis": lane.end * 1000, "yAxis": top + LANE - 2}]
 
 
 def _words(words: str, measures: Measures, top: float) -> list[Options]:
     label = {"show": True, "position": "insideLeft", "formatter": words, **charts.text()}
-    begin: Options = {"xAxis": measures.begin * 1000, "yAxis": top, "label": label, "itemStyle": {"color": "transparent"}}
+    begin: Options = {
+        "xAxis": measures.begin * 1000,
+        "yAxis": top,
+        "label": label,
+        "itemStyle": {"color": "transparent"},
+    }
     return [begin, {"xAxis": measures.end * 1000, "yAxis": top + LANE}]
 
 
@@ -119,7 +160,11 @@ def _marked(series: Sequence[Options], measures: Measures) -> list[Options]:
     first, *rest = series
     lines = [*first.get("markLine", {}).get("data", [])]
     lines += [charts.upright(lane.begin) for lane in measures.releases[1:]]
-    lines += [charts.upright(lane.begin, colour="bad" if lane.bad else "warn") for lane in measures.alarms if lane.begin > measures.begin]
+    lines += [
+        charts.upright(lane.begin, colour="bad" if lane.bad else "warn")
+        for lane in measures.alarms
+        if lane.begin > measures.begin
+    ]
     shaded = [lane for lane in measures.alarms if lane.lasts]
     area = [[{"xAxis": min(lane.begin for lane in shaded) * 1000}, {"xAxis": shaded[0].end * 1000}]] if shaded else []
     marked = {**first, "markLine": charts.mark_lines(lines)}
@@ -133,12 +178,14 @@ def _latency(m: Measures) -> Panel:
     p50, p99 = m.p50_ms.newest or 0.0, m.p99_ms.newest or 0.0
     high = _highest(m.p99_ms)
     budget = m.budget_ms if m.budget_ms is not None and m.budget_ms < 6 * high else None
-    low, high, step = charts.nice_range(0, max(high, budget or 0), 3)
+    low, high, step = charts.nice_range(0, max(high, LABEL_ROOM * (budget or 0)), 3)
     decimals = 1 if high >= 3 else 3 if high < 0.3 else 2
     over = m.budget_ms is not None and p99 > m.budget_ms
     near = (p99 - p50) / (high - low) * 84 < 16
     top = charts.line(0, "p99", m.p99_ms.points)
-    top["endLabel"] = charts.end_label(f"p99 {number(p99, decimals)} ms", colour="warn-text" if over else "text", shift=-8 if near else 0)
+    top["endLabel"] = charts.end_label(
+        f"p99 {number(p99, decimals)} ms", colour="warn-text" if over else "text", shift=-8 if near else 0
+    )
     if budget is not None:
         top["markLine"] = charts.mark_lines([charts.threshold(budget, f"budget {budget:g} ms (p99)")])
     bottom = charts.line(0, "p50", m.p50_ms.points, colour="now-2")
@@ -163,7 +210,7 @@ def _memory(m: Measures) -> Panel:
     if not m.memory_mb.measured:
         return _absent("Memory", "this device's agent cannot read it")
     newest = m.memory_mb.newest or 0.0
-    low, high, step = charts.nice_range(0, max(_highest(m.memory_mb), m.memory_limit_mb or 0), 2)
+    low, high, step = charts.nice_range(0, max(_highest(m.memory_mb), LABEL_ROOM * (m.memory_limit_mb or 0)), 2)
     line = charts.line(0, "memory", m.memory_mb.points)
     line["endLabel"] = charts.end_label(f"{number(newest, 0)} MB")
     if m.memory_limit_mb is not None:
@@ -190,15 +237,28 @@ def _confidence(m: Measures) -> Panel:
     near = (newest - lower) / (high - low) * 84 < 16
     median["endLabel"] = charts.end_label(f"median {number(newest, 2)}", shift=-8 if near else 0)
     tenth = charts.line(0, "lowest tenth below", m.confidence_p10.points, colour="now-soft")
-    tenth["endLabel"] = {**charts.end_label(f"10 % below {number(lower, 2)}", shift=8 if near else 0), **charts.text("text-3")}
+    tenth["endLabel"] = {
+        **charts.end_label(f"10 % below {number(lower, 2)}", shift=8 if near else 0),
+        **charts.text("text-3"),
+    }
     band = _band(m.confidence_p10, m.confidence)
-    return Panel("Confidence", f"median {number(newest, 2)}, 10 % below {number(lower, 2)}", 84, low, high, step, (median, tenth, *band))
+    return Panel(
+        "Confidence",
+        f"median {number(newest, 2)}, 10 % below {number(lower, 2)}",
+        84,
+        low,
+        high,
+        step,
+        (median, tenth, *band),
+    )
 
 
 def _band(low: Series, high: Series) -> tuple[Options, Options]:
     """Return two stacked lines without width, the upper filled down to the lower."""
     floor = charts.line(0, "band from", low.points)
-    spread = tuple((at, None if a is None or b is None else b - a) for (at, a), (_, b) in zip(low.points, high.points, strict=True))
+    spread = tuple(
+        (at, None if a is None or b is None else b - a) for (at, a), (_, b) in zip(low.points, high.points, strict=True)
+    )
     upper = charts.line(0, "band", spread)
     for part in (floor, upper):
         part |= {"stack": "confidence", "lineStyle": {"width": 0}, "silent": True, "tooltip": {"show": False}, "z": 1}

@@ -20,8 +20,12 @@ def drift_chart(view: Model, drift: Drift, now: float) -> Options:
     names = list(drift.judged[-1].effects)
     lines = {n: [(j.at, j.effects[n][0]) for j in drift.judged if n in j.effects] for n in names}
     high = max([drift.limit, *(v for points in lines.values() for _, v in points)])
-    low, high, step = charts.nice_range(min(0.0, *(v for p in lines.values() for _, v in p)) if high < 0.5 else 0.0, high * 1.05, 4)
-    option = charts.base(f"{view.heading}. Effects of {len(names)} features over time, threshold {number(drift.limit, 2)}")
+    low, high, step = charts.nice_range(
+        min(0.0, *(v for p in lines.values() for _, v in p)) if high < 0.5 else 0.0, high * 1.05, 4
+    )
+    option = charts.base(
+        f"{view.heading}. Effects of {len(names)} features over time, threshold {number(drift.limit, 2)}"
+    )
     option["grid"] = [charts.grid(24, HEIGHT - 54, left=40, right=150)]
     option["xAxis"] = [charts.time_axis(0, view.begin, view.end, labels=True)]
     option["yAxis"] = [charts.value_axis(0, low, high, step, decimals=max(charts.decimals_of(step), 1))]
@@ -46,7 +50,11 @@ def drift_chart(view: Model, drift: Drift, now: float) -> Options:
         marks.append(charts.upright(drift.alarm_at, colour="warn", words=f"alarm {clock(drift.alarm_at, now)}"))
     series[0]["markLine"] = charts.mark_lines(marks)
     option["series"] = series
-    small = {"grid": [{"right": 8}], "xAxis": [{"splitNumber": 3}], "series": [{"endLabel": {"show": False}} for _ in series]}
+    small = {
+        "grid": [{"right": 8}],
+        "xAxis": [{"splitNumber": 3}],
+        "series": [{"endLabel": {"show": False}} for _ in series],
+    }
     return charts.narrow(option, small)
 
 
@@ -56,7 +64,10 @@ def accuracy_chart(view: Model) -> Options:
     highs = [100 * m.high for m in found] + ([100 * view.floor] if view.floor is not None else [])
     lows = [100 * m.low for m in found] + ([100 * view.floor] if view.floor is not None else [])
     low, high, step = charts.nice_range(min(lows) - 1, min(max(highs) + 0.5, 100.0), 4)
-    option = charts.base("Labelled accuracy with its 95 % interval" + (f", floor {percent(view.floor)}" if view.floor is not None else ""))
+    option = charts.base(
+        "Labelled accuracy with its 95 % interval"
+        + (f", floor {percent(view.floor)}" if view.floor is not None else "")
+    )
     option["tooltip"]["trigger"] = "item"
     option["grid"] = [charts.grid(16, HEIGHT - 80, left=36, right=64)]
     option["xAxis"] = [{**charts.time_axis(0, view.begin, view.end, labels=True), "splitNumber": 4}]
@@ -69,16 +80,32 @@ def accuracy_chart(view: Model) -> Options:
         "emphasis": {"disabled": True},
         "data": [[m.at * 1000, round(100 * m.share, 2)] for m in found],
     }
-    bars = [[{"coord": [m.at * 1000, 100 * m.low], "symbol": "none"}, {"coord": [m.at * 1000, 100 * m.high], "symbol": "none"}] for m in found]
+    bars = [
+        [
+            {"coord": [m.at * 1000, 100 * m.low], "symbol": "none"},
+            {"coord": [m.at * 1000, 100 * m.high], "symbol": "none"},
+        ]
+        for m in found
+    ]
     ink = {"color": "var(--now)", "width": 1.5, "type": "solid"}
     marks: list[object] = [[{**a, "lineStyle": ink, "label": {"show": False}}, b] for a, b in bars]
     if view.floor is not None:
-        marks.append(charts.threshold(100 * view.floor, f"floor {number(100 * view.floor, 1)}", below=found[0].share < view.floor))
+        marks.append(
+            charts.threshold(
+                100 * view.floor, f"floor {number(100 * view.floor, 1)}", below=found[0].share < view.floor
+            )
+        )
     dots["markLine"] = {"symbol": "none", "silent": True, "animation": False, "data": marks}
     newest = found[-1]
     named = {**dots, "name": "newest", "data": [dots["data"][-1]], "silent": True}
     del named["markLine"]
-    named["label"] = {"show": True, "position": "right", "distance": 8, "formatter": f"{number(100 * newest.share, 1)}", **charts.text("text", bold=True)}
+    named["label"] = {
+        "show": True,
+        "position": "right",
+        "distance": 8,
+        "formatter": f"{number(100 * newest.share, 1)}",
+        **charts.text("text", bold=True),
+    }
     option["series"] = [dots, named]
     return option
 

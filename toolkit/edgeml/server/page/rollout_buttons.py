@@ -40,7 +40,10 @@ class RolloutButtons:
         name, on = rollout.release, counted(rollout.devices_on, "device")
         if rollout.paused:
             question = Question(
-                f"Go on with {name}?", f"{name} runs on {on}; the stage goes on where it was held.", "Keep it paused", "Go on"
+                f"Go on with {name}?",
+                f"{name} runs on {on}; the stage goes on where it was held.",
+                "Keep it paused",
+                "Go on",
             )
             await ask_and_do(self._site, question, self._site.actions.resume)
         else:

@@ -97,4 +97,5 @@ async def _live(site: Site) -> str:
 
 def _last_seen(connection: sa.Connection, scene: Scene) -> float | None:
     del scene
-    return connection.scalar(sa.select(sa.func.max(DEVICES.c.last_seen)))
+    seen: float | None = connection.scalar(sa.select(sa.func.max(DEVICES.c.last_seen)))
+    return seen

@@ -51,9 +51,9 @@ class Site:
             sqlalchemy.exc.SQLAlchemyError: The store does not answer.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            at, view = self._kept.get(key, (0.0, None))
-            if view is not None and time.monotonic() - at < 0.9 * REFRESH_S:
-                return cast(T, view)
+            at, kept = self._kept.get(key, (0.0, None))
+            if kept is not None and time.monotonic() - at < 0.9 * REFRESH_S:
+                return cast(T, kept)
             view = await asyncio.to_thread(self._read, reader)
             if len(self._kept) > MOST_KEPT:
                 self._kept.clear()

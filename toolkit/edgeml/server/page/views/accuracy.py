@@ -53,4 +53,3 @@ def newest_labelled(connection: sa.Connection, release: str | None) -> Labelled 
         query = query.where(ACCURACIES.c.release == release)
     r = connection.execute(query.order_by(ACCURACIES.c.at.desc()).limit(1)).mappings().first()
     return None if r is None else Labelled(r["at"], r["release"], r["right"], r["labelled"], r["of"])
-

@@ -63,7 +63,10 @@ class OpenAlarms:
     last: str
 
 
-_WORST_FIRST: Final = (sa.case((ALARMS.c.severity == "bad", 0), else_=1), sa.case((ALARMS.c.kind == "silent", 1), else_=0))
+_WORST_FIRST: Final = (
+    sa.case((ALARMS.c.severity == "bad", 0), else_=1),
+    sa.case((ALARMS.c.kind == "silent", 1), else_=0),
+)
 
 
 def read_open(connection: sa.Connection, scene: Scene, most: int) -> OpenAlarms:

@@ -34,6 +34,8 @@ def read_alarms(connection: sa.Connection, scene: Scene, number: int) -> Alarms:
     if not still_open:
         heading = "No open alarms"
     else:
-        heading = f"{counted(still_open, 'alarm')} {'is' if still_open == 1 else 'are'} open" + (f", {bad:,} of them bad" if bad else "")
+        heading = f"{counted(still_open, 'alarm')} {'is' if still_open == 1 else 'are'} open" + (
+            f", {bad:,} of them bad" if bad else ""
+        )
         lead = f"Worst first. {lead}"
     return Alarms(heading, lead, found, Page(number, PAGE, total, lambda n: f"/alarms?page={n}"))

@@ -85,12 +85,25 @@ def read_benchmarks(connection: sa.Connection, scene: Scene) -> Benchmarks:
     found = read_compression(scene.project.workspace, model) if model else None
     if found is None:
         about = f"The workspace holds no measurement of {model}; " if model else ""
-        return Benchmarks("Nothing was benchmarked yet", f"{about}{'c' if about else 'C'}ompress the model to measure it on every target.", (), 0.0, "", "", "edgeml compress")
+        return Benchmarks(
+            "Nothing was benchmarked yet",
+            f"{about}{'c' if about else 'C'}ompress the model to measure it on every target.",
+            (),
+            0.0,
+            "",
+            "",
+            "edgeml compress",
+        )
     rows = tuple(_row(t, found.max_drop) for t in found.targets)
     report = f"/reports/{model}" if (scene.project.workspace / "compressed" / model / REPORT).is_file() else ""
     name = f"release {row.name}" if row is not None else "not released yet"
     return Benchmarks(
-        *_verdict(found, model, name), rows, 100 / AXIS_TOP, report, f"{found.machine.cpu}, {found.machine.cores} cores", found.command or "edgeml compress"
+        *_verdict(found, model, name),
+        rows,
+        100 / AXIS_TOP,
+        report,
+        f"{found.machine.cpu}, {found.machine.cores} cores",
+        found.command or "edgeml compress",
     )
 
 
@@ -159,5 +172,7 @@ def _verdict(found: Compression, model: str, name: str) -> tuple[str, str]:
         heading = f"Compression made it {gain} and {min(smaller):.1f} times smaller"
     else:
         heading = f"Compression made it {min(smaller):.1f} times smaller; no latency was raced"
-    judged = f"Judged on {found.evaluation_samples:,} held-back samples; latency on this machine, both models interleaved."
+    judged = (
+        f"Judged on {found.evaluation_samples:,} held-back samples; latency on this machine, both models interleaved."
+    )
     return heading, f"Model {model}, {name}. {judged}"

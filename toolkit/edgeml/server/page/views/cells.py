@@ -24,7 +24,9 @@ SAMPLED: Final = 50  # devices of a target whose newest window gives its latency
 WORST_FIRST: Final = ("degraded", "silent", "never_seen", "healthy")
 OLDER: Final = "older"
 NONE: Final = "none"
-RELEASE: Final = sa.func.coalesce(DEVICES.c.release, DEVICES.c.desired)  # one that was never seen counts where it shall be
+RELEASE: Final = sa.func.coalesce(
+    DEVICES.c.release, DEVICES.c.desired
+)  # one that was never seen counts where it shall be
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Cells:
 def read_cells(connection: sa.Connection, scene: Scene, rollout: Rollout | None) -> Cells:
     """Count the devices by target, release and state, and read each target's latency."""
     query = sa.select(DEVICES.c.target, RELEASE, DEVICES.c.state, sa.func.count())
-    rows = connection.execute(query.group_by(DEVICES.c.target, RELEASE, DEVICES.c.state)).all()
+    rows = connection.execute(query.group_by(DEVICES.c.target, RELEASE, DEVICES.c.state)).tuples().all()
     total = sum(row[3] for row in rows)
     columns = _columns(rows, rollout)
     by_cell: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -134,10 +136,12 @@ def read_cells(connection: sa.Connection, scene: Scene, rollout: Rollout | None)
     states = {state for _, _, state, _ in rows}
     wide = any(cell.split for row in shown for cell in row.cells)
     main = next((c for c, title in columns if c == title), columns[-1][0] if columns else "")
-    return Cells(columns, main, shown, len(targets) - len(shown), tuple(s for s in reversed(WORST_FIRST) if s in states), wide)
+    return Cells(
+        columns, main, shown, len(targets) - len(shown), tuple(s for s in reversed(WORST_FIRST) if s in states), wide
+    )
 
 
-def _columns(rows: Sequence[sa.Row[tuple[str, str | None, str, int]]], rollout: Rollout | None) -> tuple[tuple[str, str], ...]:
+def _columns(rows: Sequence[tuple[str, str | None, str, int]], rollout: Rollout | None) -> tuple[tuple[str, str], ...]:
     """Return the columns: the release that is rolled out, the one that most devices run, all older ones, none."""
     sizes: dict[str, int] = defaultdict(int)
     for _, release, _, count in rows:
@@ -159,7 +163,12 @@ def _column(release: str | None, columns: tuple[tuple[str, str], ...]) -> str:
 
 def _cell(column: str, counts: Mapping[str, int], names: Sequence[tuple[str, str]]) -> Cell:
     ordered = tuple((s, counts[s]) for s in WORST_FIRST if counts.get(s))
-    return Cell(column, column if column != NONE else "none", ordered, tuple(sorted(names, key=lambda n: (WORST_FIRST.index(n[0]), n[1]))))
+    return Cell(
+        column,
+        column if column != NONE else "none",
+        ordered,
+        tuple(sorted(names, key=lambda n: (WORST_FIRST.index(n[0]), n[1]))),
+    )
 
 
 def _names(
@@ -167,12 +176,12 @@ def _names(
 ) -> dict[tuple[str, str], list[tuple[str, str]]]:
     query = sa.select(DEVICES.c.target, RELEASE, DEVICES.c.state, DEVICES.c.device).limit(MOST_NAMED)
     found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for target, release, state, device in connection.execute(query):
+    for target, release, state, device in connection.execute(query).tuples():
         found[target, _column(release, columns)].append((state, device))
     return found
 
 
-def newest_windows(devices: sa.FromClause) -> sa.Select[tuple[str, float | None, float]]:
+def newest_windows(devices: sa.FromClause) -> sa.Select[str, float | None, float]:
     """Return a query for (device, p99 in us, end) of the newest window of each device of a subquery `devices`."""
     inner = WINDOWS.alias("inner")
     ends = sa.select(sa.func.max(inner.c.ended_at)).where(inner.c.device == devices.c.device)
@@ -187,9 +196,9 @@ def _latencies(connection: sa.Connection, scene: Scene) -> dict[str, Latency]:
     ranked = sa.select(DEVICES.c.device, DEVICES.c.target, order.label("rank")).where(DEVICES.c.last_seen.is_not(None))
     inner = ranked.subquery()
     sampled = sa.select(inner.c.device, inner.c.target).where(inner.c.rank <= SAMPLED).subquery()
-    target_of = {device: target for device, target in connection.execute(sa.select(sampled.c.device, sampled.c.target))}
+    target_of = dict(connection.execute(sa.select(sampled.c.device, sampled.c.target)).tuples().all())
     by_target: dict[str, list[float]] = defaultdict(list)
-    for device, p99_us, _ in connection.execute(newest_windows(sampled)):
+    for device, p99_us, _ in connection.execute(newest_windows(sampled)).tuples():
         if p99_us is not None and device in target_of:
             by_target[target_of[device]].append(p99_us)
     return {t: latency(statistics.median(found), scene.latency_budget_us(t)) for t, found in by_target.items()}

@@ -55,13 +55,14 @@ def compare_classes(
     windows: Sequence[Window], manifests: Mapping[str, Manifest], effect: Sequence[float] | None
 ) -> Classes | None:
     """Compare the classes that were answered with the reference; `None` without answers or reference."""
-    fitting = [w for w in windows if w.target in manifests and len(w.classes) == len(manifests[w.target].labels)]
+    labels = next((manifests[w.target].labels for w in windows if w.target in manifests), ())
+    alike = {t for t, m in manifests.items() if m.labels == labels and len(m.reference.classes) == len(labels)}
+    fitting = [w for w in windows if w.target in alike and len(w.classes) == len(labels)]
     if not fitting:
         return None
-    labels = manifests[fitting[0].target].labels
-    now = np.sum([w.classes for w in fitting], axis=0, dtype=np.float64)
-    then = np.sum([manifests[t].reference.classes for t in {w.target for w in fitting}], axis=0, dtype=np.float64)
-    if not now.sum() or not then.sum() or len(then) != len(labels):
+    now = np.asarray([w.classes for w in fitting], np.float64).sum(0)
+    then = np.asarray([manifests[t].reference.classes for t in {w.target for w in fitting}], np.float64).sum(0)
+    if not now.sum() or not then.sum():
         return None
     now_shares, then_shares = now / now.sum(), then / then.sum()
     change = now_shares - then_shares
@@ -113,4 +114,7 @@ def _sentence(
     ratio = (now + 0.5 / answers) / (then + 0.5 / answers)
     most = int(np.argmax(np.abs(np.log(ratio)) * np.maximum(now, then)))
     times = ratio[most] if ratio[most] > 1 else 1 / ratio[most]
-    return f"“{labels[most]}” is answered {number(times, 1)} times {'as often' if ratio[most] > 1 else 'less often'}.", f"{on}, {held}."
+    return (
+        f"“{labels[most]}” is answered {number(times, 1)} times {'as often' if ratio[most] > 1 else 'less often'}.",
+        f"{on}, {held}.",
+    )

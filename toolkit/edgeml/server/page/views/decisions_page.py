@@ -36,4 +36,6 @@ def _verdict(entries: tuple[Entry, ...], total: int, number: int) -> tuple[str, 
     if number > 1 or not entries:
         return counted(total, "decision"), lead
     newest = entries[0]
-    return f"{counted(total, 'decision')}, the last: {newest.title}", full_stop(f"At {newest.time}, by {newest.by}") + f" {lead}"
+    return f"{counted(total, 'decision')}, the last: {newest.title}", full_stop(
+        f"At {newest.time}, by {newest.by}"
+    ) + f" {lead}"

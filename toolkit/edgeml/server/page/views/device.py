@@ -88,7 +88,9 @@ def read_device(connection: sa.Connection, scene: Scene, name: str, span_key: st
     first = connection.scalar(sa.select(sa.func.min(WINDOWS.c.ended_at)).where(mine))
     span = find_span(span_key, first if first is not None else scene.now, scene.now)
     newest = (
-        connection.execute(sa.select(WINDOWS).where(mine).order_by(WINDOWS.c.ended_at.desc()).limit(1)).mappings().first()
+        connection.execute(sa.select(WINDOWS).where(mine).order_by(WINDOWS.c.ended_at.desc()).limit(1))
+        .mappings()
+        .first()
     )
     reports = (
         connection.execute(sa.select(REPORTS).where(REPORTS.c.device == name).order_by(REPORTS.c.at.desc()).limit(50))
@@ -120,16 +122,26 @@ def _verdict(
     figures = _latest_figures(newest, row["target"], scene)
     if row["state"] == "healthy":
         fleet = [a for a in known if a["device"] is None and a["closed_at"] is None]
-        about = " ".join(full_stop(f"The whole fleet has an alarm: {a['title'][:1].lower()}{a['title'][1:]}") for a in fleet[:1])
+        about = " ".join(
+            full_stop(f"The whole fleet has an alarm: {a['title'][:1].lower()}{a['title'][1:]}") for a in fleet[:1]
+        )
         return f"{name} is healthy", " ".join(part for part in (figures, about) if part), ""
     if row["state"] == "never_seen":
-        return f"{name} was not seen yet", f"Enrolled {ago(row['enrolled_at'], scene.now)}. It shows up with its first message.", "Start its agent."
+        return (
+            f"{name} was not seen yet",
+            f"Enrolled {ago(row['enrolled_at'], scene.now)}. It shows up with its first message.",
+            "Start its agent.",
+        )
     state = row["state"].replace("_", " ")
     worst = next((a for a in reversed(mine) if a["severity"] == "bad"), mine[-1] if mine else None)
     title = worst["title"] if worst is not None else ""
     heading = f"{name} is {state}" if name not in title else title
     reason = full_stop(capital(row["reason"]))
-    return heading, " ".join(part for part in (reason, figures) if part), full_stop(worst["mend"]) if worst is not None else ""
+    return (
+        heading,
+        " ".join(part for part in (reason, figures) if part),
+        full_stop(worst["mend"]) if worst is not None else "",
+    )
 
 
 def _latest_figures(newest: sa.RowMapping | None, target: str, scene: Scene) -> str:
@@ -147,7 +159,11 @@ def _latest_figures(newest: sa.RowMapping | None, target: str, scene: Scene) -> 
 
 def _state_since(row: sa.RowMapping, known: Sequence[sa.RowMapping], now: float) -> str:
     state = row["state"].replace("_", " ")
-    since = [a["opened_at"] for a in known if a["device"] == row["device"] and a["closed_at"] is None and a["kind"] == row["state"]]
+    since = [
+        a["opened_at"]
+        for a in known
+        if a["device"] == row["device"] and a["closed_at"] is None and a["kind"] == row["state"]
+    ]
     return f"{state} since {clock(min(since), now)}" if since else state
 
 
@@ -165,7 +181,9 @@ def _facts(
         if began is not None:
             facts.append(("Up since", f"{clock(began, scene.now)} ({duration(scene.now - began)})"))
     facts.append(("Last heard", ago(row["last_seen"], scene.now) if row["last_seen"] is not None else "never"))
-    agent = ", ".join(part for part in (row["agent"], f"Python {row['python']}" if row["python"] else "", row["machine"]) if part)
+    agent = ", ".join(
+        part for part in (row["agent"], f"Python {row['python']}" if row["python"] else "", row["machine"]) if part
+    )
     facts.append(("Agent", agent or "not told yet"))
     if newest is not None:
         facts.append(("Waiting to send", f"{newest['waiting']:,} messages"))
@@ -187,7 +205,14 @@ def _slots(row: sa.RowMapping, reports: Sequence[sa.RowMapping], now: float) -> 
             found.append(Slot("wait", wanted, "waits", "offered, taken with its next connection"))
     before = next((r for r in reports if r["release"] not in (runs, wanted)), None)
     if before is not None:
-        found.append(Slot("kept", before["release"], "kept", f"ran until {clock(before['at'], now)}; it goes back to it when a self-test fails"))
+        found.append(
+            Slot(
+                "kept",
+                before["release"],
+                "kept",
+                f"ran until {clock(before['at'], now)}; it goes back to it when a self-test fails",
+            )
+        )
     return tuple(found)
 
 
@@ -200,7 +225,9 @@ def _told(report: sa.RowMapping, now: float) -> Told:
         "rolled_back": f"went back to {release}" + (f" from {offered}" if offered else ""),
         "stopped": f"{release} stopped",
     }.get(report["event"], report["event"])
-    return Told(clock_s(report["at"], now), _LEVELS.get(report["event"], "info"), f"{words}: {detail}" if detail else words)
+    return Told(
+        clock_s(report["at"], now), _LEVELS.get(report["event"], "info"), f"{words}: {detail}" if detail else words
+    )
 
 
 def _nearest(connection: sa.Connection, name: str) -> tuple[str, ...]:

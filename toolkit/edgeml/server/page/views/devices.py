@@ -99,7 +99,7 @@ def read_devices(connection: sa.Connection, scene: Scene, asked: Asked) -> Devic
     shown = query.limit(ROWS).offset((asked.page - 1) * ROWS)
     found = connection.execute(shown).mappings().all()
     chosen = shown.with_only_columns(DEVICES.c.device).subquery()
-    newest = {device: (p99, ended) for device, p99, ended in connection.execute(newest_windows(chosen))}
+    newest = {device: (p99, ended) for device, p99, ended in connection.execute(newest_windows(chosen)).tuples()}
     rows = tuple(_row(row, newest.get(row["device"], (None, None)), scene) for row in found)
     heading, lead = _verdict(read_counts(connection), asked, total)
     return Devices(heading, lead, asked, rows, Page(asked.page, ROWS, total, asked.address))
@@ -163,6 +163,11 @@ def _verdict(counts: Mapping[str, int], asked: Asked, total: int) -> tuple[str, 
         return f"{total:,} of {counted(devices, 'device')} {verb}", "Worst first, then by name."
     unwell = [f"{counts[s]:,} {s.replace('_', ' ')}" for s in STATES[1:] if counts.get(s)]
     if not unwell:
-        return (f"All {devices:,} devices are healthy" if devices > 1 else "The device is healthy"), "Worst first, then by name."
+        return (
+            f"All {devices:,} devices are healthy" if devices > 1 else "The device is healthy"
+        ), "Worst first, then by name."
     healthy = counts.get("healthy", 0)
-    return f"{healthy:,} of {counted(devices, 'device')} {'is' if healthy == 1 else 'are'} healthy", f"{', '.join(unwell)}. Worst first, then by name."
+    return (
+        f"{healthy:,} of {counted(devices, 'device')} {'is' if healthy == 1 else 'are'} healthy",
+        f"{', '.join(unwell)}. Worst first, then by name.",
+    )

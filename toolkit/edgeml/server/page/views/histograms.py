@@ -103,7 +103,8 @@ def _aligned(
 def _middle(mass: npt.NDArray[np.float64]) -> tuple[int, int]:
     """Return the first and last bin of the middle: what lies farther out is so little that it would only take room."""
     below = np.cumsum(mass) / max(mass.sum(), 1e-12)
-    return int(np.searchsorted(below, TAIL)), int(min(np.searchsorted(below, 1 - TAIL), len(mass) - 1))
+    first, last = (int(i) for i in np.searchsorted(below, [TAIL, 1 - TAIL]))
+    return first, min(last, len(mass) - 1)
 
 
 def _ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
@@ -113,7 +114,9 @@ def _ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return tuple((100 * (i * step - low) / (high - low), number(i * step + 0.0, decimals)) for i in range(first, last + 1))
+    return tuple(
+        (100 * (i * step - low) / (high - low), number(i * step + 0.0, decimals)) for i in range(first, last + 1)
+    )
 
 
 def _outline(heights: npt.NDArray[np.float64]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -137,7 +138,7 @@ def read_measures(
 
 def _with_gaps(points: Sequence[tuple[float, float | None]], span: Span) -> tuple[tuple[float, float | None], ...]:
     """Return points with a hole where windows are missing for longer than their usual distance."""
-    distances = sorted(b[0] - a[0] for a, b in zip(points, points[1:], strict=False))
+    distances = sorted(b[0] - a[0] for a, b in itertools.pairwise(points))
     usual = max(distances[len(distances) // 2] if distances else span.width_s, span.width_s)
     found: list[tuple[float, float | None]] = []
     for i, point in enumerate(points):
@@ -171,7 +172,15 @@ def _alarm_lanes(rows: Sequence[sa.RowMapping], begin: float, end: float) -> tup
     """Return the newest alarms, oldest first; those of the fleet say so."""
     lanes = []
     for row in rows[-MOST_ALARM_LANES:]:
-        name = row["title"].removeprefix(f"{row['device']} is ").removeprefix(f"{row['device']} ") if row["device"] else f"{row['title']} (fleet)"
+        name = (
+            row["title"].removeprefix(f"{row['device']} is ").removeprefix(f"{row['device']} ")
+            if row["device"]
+            else f"{row['title']} (fleet)"
+        )
         closed = row["closed_at"] if row["closed_at"] is not None else end
-        lanes.append(Lane(name, max(row["opened_at"], begin), min(closed, end), row["closed_at"] is None, row["severity"] == "bad"))
+        lanes.append(
+            Lane(
+                name, max(row["opened_at"], begin), min(closed, end), row["closed_at"] is None, row["severity"] == "bad"
+            )
+        )
     return tuple(lanes)

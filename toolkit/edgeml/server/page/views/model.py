@@ -109,7 +109,9 @@ def read_model_view(connection: sa.Connection, scene: Scene, release: str | None
     if about is None:
         return NoModel(release or "", releases)
     newest = _newest_judgement(connection, shown)
-    first = connection.scalar(sa.select(WINDOWS.c.ended_at).where(WINDOWS.c.release == shown).order_by(WINDOWS.c.arrival).limit(1))
+    first = connection.scalar(
+        sa.select(WINDOWS.c.ended_at).where(WINDOWS.c.release == shown).order_by(WINDOWS.c.arrival).limit(1)
+    )
     span = find_span(None, first, scene.now) if first is not None else find_span("1h", None, scene.now)
     begin = span.begin(scene.now)
     manifests = scene.bundles.manifests(connection, shown)
@@ -266,7 +268,9 @@ def _verdict(
     if accuracy:
         m = accuracy[-1]
         held = f", floor {percent(floor)}" if floor is not None else ""
-        lead.append(f"Of {counted(m.labelled, 'labelled answer')} {percent(m.share)} were right ({number(100 * m.low, 1)} to {number(100 * m.high, 1)}){held}.")
+        lead.append(
+            f"Of {counted(m.labelled, 'labelled answer')} {percent(m.share)} were right ({number(100 * m.low, 1)} to {number(100 * m.high, 1)}){held}."
+        )
     rollout = read_current(connection, scene)
     if rollout is not None and rollout.running and rollout.release != release:
         lead.append(f"The challenger {rollout.release} is on its way, {rollout.note}.")

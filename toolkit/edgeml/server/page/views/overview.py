@@ -22,7 +22,12 @@ from edgeml.server.tables import DEVICES, JUDGEMENTS, WINDOWS
 
 SHOWN_ALARMS: Final = 4
 STATES: Final = ("healthy", "degraded", "silent", "never_seen")
-STATE_STATUS: Final[dict[str, Status]] = {"healthy": "ok", "degraded": "warn", "silent": "silent", "never_seen": "never"}
+STATE_STATUS: Final[dict[str, Status]] = {
+    "healthy": "ok",
+    "degraded": "warn",
+    "silent": "silent",
+    "never_seen": "never",
+}
 _FLEET_WORDS: Final = {
     "drift": "the inputs have drifted",
     "unknown": "too many inputs are unknown",
@@ -110,7 +115,7 @@ def read_overview(connection: sa.Connection, scene: Scene, timeline: Timeline) -
 def read_counts(connection: sa.Connection) -> dict[str, int]:
     """Return how many devices are in each state."""
     query = sa.select(DEVICES.c.state, sa.func.count()).group_by(DEVICES.c.state)
-    return {state: count for state, count in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())
 
 
 def verdict(
@@ -131,9 +136,16 @@ def verdict(
     if counts.get("never_seen", 0) == devices:
         told = "It shows" if devices == 1 else "They show"
         are = "is" if devices == 1 else "are"
-        return Verdict("never", f"{counted(devices, 'device')} {are} enrolled, none was seen yet", f"{told} up here with the first window.", "")
+        return Verdict(
+            "never",
+            f"{counted(devices, 'device')} {are} enrolled, none was seen yet",
+            f"{told} up here with the first window.",
+            "",
+        )
     fleet = [a for a in alarms.entries if a.devices == 0]
-    trouble = _FLEET_WORDS["accuracy"] if below_floor else _fleet_trouble(fleet[0].kind, fleet[0].title) if fleet else ""
+    trouble = (
+        _FLEET_WORDS["accuracy"] if below_floor else _fleet_trouble(fleet[0].kind, fleet[0].title) if fleet else ""
+    )
     if healthy == devices:
         head = f"All {devices:,} devices are healthy" if devices > 1 else "The device is healthy"
     else:

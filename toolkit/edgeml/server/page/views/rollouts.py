@@ -86,7 +86,9 @@ class Rollout:
 def read_current(connection: sa.Connection, scene: Scene) -> Rollout | None:
     """Return the rollout that runs, else the newest, else nothing."""
     running = ROLLOUTS.c.stage.in_(RUNNING)
-    query = sa.select(ROLLOUTS).order_by(sa.case((running, 0), else_=1), ROLLOUTS.c.started_at.desc(), ROLLOUTS.c.id.desc())
+    query = sa.select(ROLLOUTS).order_by(
+        sa.case((running, 0), else_=1), ROLLOUTS.c.started_at.desc(), ROLLOUTS.c.id.desc()
+    )
     row = connection.execute(query.limit(1)).mappings().first()
     return None if row is None else _rollout(connection, row, scene.now)
 
@@ -105,7 +107,9 @@ def _rollout(connection: sa.Connection, row: sa.RowMapping, now: float) -> Rollo
     query = sa.select(sa.func.count(), on, sa.func.count().filter(DEVICES.c.desired == release))
     devices, running_it, _ = connection.execute(query.select_from(DEVICES)).one()
     canaries_on = (
-        connection.scalar(sa.select(sa.func.count()).where(DEVICES.c.device.in_(canaries[:500]), DEVICES.c.release == release))
+        connection.scalar(
+            sa.select(sa.func.count()).where(DEVICES.c.device.in_(canaries[:500]), DEVICES.c.release == release)
+        )
         or 0
     )
     about = connection.execute(sa.select(RELEASES).where(RELEASES.c.name == release)).mappings().first()

@@ -36,16 +36,30 @@ def verdict(rollout: Rollout | None) -> Verdict:
         return Verdict("never", "No rollout yet", "A release goes to a few canaries first, then to the fleet.", "")
     name, fleet = rollout.release, rollout.stages[-1]
     if rollout.paused:
-        return Verdict("wait", f"{name} is paused on {counted(rollout.devices_on, 'device')}", "No other device gets it.", "Go on or roll back.")
+        return Verdict(
+            "wait",
+            f"{name} is paused on {counted(rollout.devices_on, 'device')}",
+            "No other device gets it.",
+            "Go on or roll back.",
+        )
     if rollout.running and rollout.at < len(rollout.stages) - 1:
         stage = rollout.stages[rollout.at]
         failed = [g for g in rollout.gates if g.status == "bad"]
         held = sum(g.status == "ok" for g in rollout.gates)
         lead = f"{held} of {counted(len(rollout.gates), 'gate')} hold so far. " if rollout.gates else ""
         after = f"When all hold it goes to {counted(fleet.devices, 'device')}; a failed one takes it back to {rollout.previous}."
-        return Verdict("warn" if failed else "run", f"{name} is in canary on {devices_in_words(stage)}", lead + after, "")
+        return Verdict(
+            "warn" if failed else "run", f"{name} is in canary on {devices_in_words(stage)}", lead + after, ""
+        )
     if rollout.running:
-        return Verdict("run", f"{name} runs on {fleet.done:,} of {counted(fleet.devices, 'device')}", "Each switches when it next connects.", "")
+        return Verdict(
+            "run",
+            f"{name} runs on {fleet.done:,} of {counted(fleet.devices, 'device')}",
+            "Each switches when it next connects.",
+            "",
+        )
     if rollout.status == "bad":
         return Verdict("bad", f"{name} was stopped", rollout.reason, "Mend the model and release it anew.")
-    return Verdict("ok", f"{name} runs on {fleet.done:,} of {counted(fleet.devices, 'device')}", "The rollout is done.", "")
+    return Verdict(
+        "ok", f"{name} runs on {fleet.done:,} of {counted(fleet.devices, 'device')}", "The rollout is done.", ""
+    )

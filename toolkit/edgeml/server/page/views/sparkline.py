@@ -56,7 +56,9 @@ def sparkline(series: Sequence[tuple[float, float]], frame: Frame) -> Line:
         high = max(high, frame.limit / (1 - NAME_ROOM))  # the limit's name stands above it
 
     def place(at: float, figure: float) -> tuple[float, float]:
-        return 100 * (at - frame.begin) / (frame.end - frame.begin), 100 * (high - figure) / max(high - low, LEAST_RANGE)
+        return 100 * (at - frame.begin) / (frame.end - frame.begin), 100 * (high - figure) / max(
+            high - low, LEAST_RANGE
+        )
 
     path, before = [], None
     for at, figure in series:
