@@ -17,7 +17,9 @@ from edgeml_compress.calibration import Seen, merge_calibrations, merge_seen, ob
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.models import read_model
 
-parts = st.lists(arrays(np.float32, st.integers(0, 60), elements=st.floats(-1e4, 1e4, width=32)), min_size=1, max_size=5)
+parts = st.lists(
+    arrays(np.float32, st.integers(0, 60), elements=st.floats(-1e4, 1e4, width=32)), min_size=1, max_size=5
+)
 
 
 @given(parts, st.randoms(use_true_random=False))
@@ -51,7 +53,11 @@ def test_two_halves_give_what_one_run_gives(tiny_cnn: Path, images) -> None:  # 
 def test_every_float_tensor_is_observed(tiny_cnn: Path, images) -> None:  # type: ignore[no-untyped-def]
     model = prepare(read_model(tiny_cnn), where="tiny").model
     found = calibrate(model, {"x": images(8)})
-    assert set(found.tensors) == {"x", "conv1", "relu1", "conv2", "relu2", "pool", "flat", "logits"} == set(observed(model))
+    assert (
+        set(found.tensors)
+        == {"x", "conv1", "relu1", "conv2", "relu2", "pool", "flat", "logits"}
+        == set(observed(model))
+    )
     assert found.samples == 8 and found.tensors["relu1"].low == 0
 
 

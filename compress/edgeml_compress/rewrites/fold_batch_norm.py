@@ -61,8 +61,10 @@ def _fold(graph: ir.Graph, layer: ir.Node, norm: ir.Node) -> None:
     layer.resize_inputs(3)
     layer.replace_input_with(1, _constant(graph, f"{name_of(weight)}_n", constant(weight) * factor.reshape(along)))
     layer.replace_input_with(2, _constant(graph, f"{name_of(norm.outputs[0])}_b", shift + (before - mean) * factor))
+    name = norm.outputs[0].name  # which may be an output's
     norm.outputs[0].replace_all_uses_with(layer.outputs[0], replace_graph_outputs=True)
     graph.remove(norm, safe=True)
+    layer.outputs[0].name = name
 
 
 def _constant(graph: ir.Graph, name: str, values: Floats) -> ir.Value:

@@ -1,0 +1,190 @@
+"""The whole way on a small network: what comes out, that it can be made again, and that a failure leaves nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgeml_bench import answers
+from edgeml_compress import CalibrationData, Compression, Limits, compress
+from edgeml_compress.passes import Draft
+from edgeml_compress.recipe import Recipe, apply
+from edgeml_compress.source import calibrated, read_source
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.settings import Settings
+from edgeml_targets.exporters import find_exporter
+from edgeml_targets.target import find_target
+
+HERE, ELSEWHERE = "x86_64-onnxruntime", "raspberrypi5-onnxruntime"
+
+
+@pytest.fixture(scope="module")
+def samples(images) -> CalibrationData:  # type: ignore[no-untyped-def]
+    x = images(96)
+    return CalibrationData({"x": x[:48]}, {"x": x[48:64]}, {"x": x[64:]})
+
+
+@pytest.fixture(scope="module")
+def done(
+    tiny_cnn: Path, samples: CalibrationData, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Compression, Path]:
+    out = tmp_path_factory.mktemp("work") / "out"
+    targets = [find_target(HERE), find_target(ELSEWHERE)]
+    return compress(tiny_cnn, samples, targets, limits=Limits(), out=out), out
+
+
+def test_every_candidate_lies_where_the_result_says(done: tuple[Compression, Path]) -> None:
+    found, out = done
+    for target in found.targets:
+        for candidate in target.candidates:
+            assert Path(candidate.artifact).stat().st_size == candidate.size_bytes
+            if candidate.name != "float32":
+                name = f"tiny_cnn.{candidate.name}.onnx"
+                assert Path(candidate.artifact).resolve() == (out / target.target / name).resolve()
+    assert [p.name for p in out.parent.iterdir()] == ["out"]  # nothing of the work is left
+
+
+def test_float_is_among_the_candidates_and_one_is_int8(done: tuple[Compression, Path]) -> None:
+    for target in done[0].targets:
+        names = [c.name for c in target.candidates]
+        assert names[0] == "float32" and "int8" in names and target.chosen in names
+
+
+def test_the_figures_of_the_choice_stand_above(done: tuple[Compression, Path]) -> None:
+    for target in done[0].targets:
+        taken, plain = target.candidate(target.chosen), target.candidate("float32")
+        assert (target.artifact, target.size_bytes, target.p50_us) == (taken.artifact, taken.size_bytes, taken.p50_us)
+        assert (target.float_artifact, target.float_p50_us) == (plain.artifact, plain.p50_us)
+        assert target.cosine_min == taken.cosine_min is not None and target.accuracy is None
+
+
+def test_the_cosine_is_what_the_artifact_answers(done, samples: CalibrationData, tiny_cnn: Path) -> None:  # type: ignore[no-untyped-def]
+    settings = Settings(target="t", runtime="onnxruntime")
+    expected = answers(tiny_cnn, settings, samples.evaluation)["logits"].astype(np.float64)
+    for candidate in done[0].targets[0].candidates:
+        got = answers(Path(candidate.artifact), settings, samples.evaluation)["logits"].astype(np.float64)
+        cosines = (expected * got).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(got, axis=1)
+        assert candidate.cosine_min == pytest.approx(cosines.min(), abs=1e-9)
+        assert candidate.cosine_min > 0.99
+
+
+def test_a_target_that_is_not_here_has_no_latency_and_takes_the_smallest(done: tuple[Compression, Path]) -> None:
+    found = done[0].targets[1]
+    assert found.p50_us is None and all(c.p50_us is None and c.ratio is None for c in found.candidates)
+    good = [c.size_bytes for c in found.candidates if c.cosine_min is not None and c.cosine_min >= 0.99]
+    assert found.size_bytes == min(good)
+    assert any("Latency was not measured" in note and f"--target {ELSEWHERE}" in note for note in found.notes)
+
+
+def test_a_candidates_recipe_makes_it_again_to_the_bit(
+    done, samples: CalibrationData, tiny_cnn: Path, tmp_path
+) -> None:  # type: ignore[no-untyped-def]
+    target = find_target(HERE)
+    source = calibrated(read_source(tiny_cnn, samples.validation), samples.ranges, tmp_path / "none")
+    for candidate in done[0].targets[0].candidates[1:]:
+        recipe = Recipe.from_toml(candidate.recipe, where="report")
+        draft = apply(recipe, Draft(source.model, Encodings(), source.calibration, target.scheme))
+        again = tmp_path / "again.onnx"
+        find_exporter(".onnx").export(draft.model, draft.encodings, again)
+        assert again.read_bytes() == Path(candidate.artifact).read_bytes()
+
+
+def test_the_result_survives_being_written(done: tuple[Compression, Path]) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(done[0]), type=Compression) == done[0]
+
+
+def test_the_saved_calibration_is_taken_again_for_the_same_samples_only(done, samples, tiny_cnn: Path) -> None:  # type: ignore[no-untyped-def]
+    saved, source = done[1] / "calibration.msgpack", read_source(tiny_cnn, samples.validation)
+    told: list[str] = []
+
+    class Heard:
+        def begin(self, step: str) -> None: ...
+        def advance(self, done: float, of: float, text: str = "") -> None:
+            told.append(text)
+
+        def end(self, result: str, *, warning: bool = False) -> None: ...
+
+    first = calibrated(source, samples.ranges, saved, Heard())
+    assert told == [] and first.calibration.samples == 48
+    calibrated(source, {"x": samples.ranges["x"][:40]}, saved, Heard())
+    assert told
+
+
+def test_labels_give_accuracies_with_their_intervals(tiny_cnn: Path, samples: CalibrationData, tmp_path: Path) -> None:
+    settings = Settings(target="t", runtime="onnxruntime")
+    labels = answers(tiny_cnn, settings, samples.evaluation)["logits"].argmax(1)
+    labels[::4] = (labels[::4] + 1) % 10  # float is right on three of four
+    labelled = dataclasses.replace(samples, evaluation_labels=labels)
+    found = compress(tiny_cnn, labelled, [find_target(HERE)], limits=Limits(), out=tmp_path / "out").targets[0]
+    assert found.float_accuracy == pytest.approx(0.75)
+    for candidate in found.candidates:
+        assert candidate.accuracy is not None and candidate.drop_points is not None
+        assert candidate.accuracy_low < candidate.accuracy < candidate.accuracy_high
+        assert candidate.drop_low <= candidate.drop_points <= candidate.drop_high
+        assert candidate.drop_points == pytest.approx(100 * (found.float_accuracy - candidate.accuracy))
+    assert any("are too few to be sure of the budget" in note for note in found.notes) == (found.chosen != "float32")
+
+
+def test_labels_without_a_score_are_refused(tiny_cnn: Path, samples: CalibrationData, tmp_path: Path) -> None:
+    labelled = dataclasses.replace(samples, evaluation_labels=np.full(32, 10))
+    with pytest.raises(EdgemlError, match="the labels go from 10 to 10, and output logits has 10 scores"):
+        compress(tiny_cnn, labelled, [find_target(HERE)], limits=Limits(), out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_in_the_middle_leaves_nothing(
+    tiny_cnn: Path, samples: CalibrationData, tmp_path: Path, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    import edgeml_compress.engine as engine
+
+    def full(*_: object) -> None:
+        raise EdgemlError("cannot be written: No space left on device", where="out", mend="free some space")
+
+    monkeypatch.setattr(engine, "judge", full)
+    with pytest.raises(EdgemlError, match="No space left"):
+        compress(tiny_cnn, samples, [find_target(HERE)], limits=Limits(), out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beside_the_file_end_up_in_the_artifact(
+    tiny_cnn: Path, samples: CalibrationData, tmp_path: Path
+) -> None:
+    split = tmp_path / "split.onnx"
+    ir.save(ir.load(tiny_cnn), split, external_data="split.data", size_threshold_bytes=0)
+    found = compress(split, samples, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out").targets[0]
+    (tmp_path / "split.data").unlink()
+    settings = Settings(target="t", runtime="onnxruntime")
+    for candidate in found.candidates:
+        assert answers(Path(candidate.artifact), settings, samples.evaluation)["logits"].shape == (32, 10)
+
+
+def test_several_inputs_and_no_batch_axis(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A recurrent cell: two inputs without a batch axis, two outputs, fed one sample at a time."""
+    rng = np.random.default_rng(0)
+    model = graph(
+        """cell (float[1, 16] x, float[1, 32] h) => (float[1, 32] state, float[1, 4] score) {
+            a = MatMul(x, wx)
+            b = MatMul(h, wh)
+            s = Add(a, b)
+            state = Tanh(s)
+            score = MatMul(state, wo)
+        }""",
+        {
+            n: (rng.standard_normal(s) / 6).astype(np.float32)
+            for n, s in (("wx", (16, 32)), ("wh", (32, 32)), ("wo", (32, 4)))
+        },
+    )
+    ir.save(model, tmp_path / "cell.onnx")
+
+    def some(count: int) -> dict[str, np.ndarray]:
+        return {n: rng.uniform(-1, 1, (count, 1, w)).astype(np.float32) for n, w in (("x", 16), ("h", 32))}
+
+    data = CalibrationData(some(32), some(8), some(8))
+    found = compress(tmp_path / "cell.onnx", data, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
+    assert found.targets[0].chosen.startswith("int8") and found.targets[0].cosine_min > 0.99

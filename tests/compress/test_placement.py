@@ -1,0 +1,73 @@
+"""Where integers go, on the patterns that runtimes fuse and share scales over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeml_compress.placement import Placement, place
+from edgeml_targets.contract.encodings import Encodings, symmetric
+
+OPERATORS = ("Conv", "MatMul", "Add", "Relu", "Clip", "MaxPool", "Reshape", "Concat")
+WEIGHT = {"w": np.ones((3, 3, 1, 1), np.float32)}
+ENCODED = Encodings(tensors={"w": symmetric([1.0] * 3, axis=0)})
+
+
+@pytest.fixture
+def placed(graph):  # type: ignore[no-untyped-def]
+    """Return a function that places integers in a graph whose every tensor was calibrated."""
+
+    def find(body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=()) -> Placement:  # type: ignore[no-untyped-def]
+        import onnx_ir.passes.common as common
+
+        model = graph(f"t (float[b, 3, 4, 4] x) => (float[b, n, h, k] y) {{ {body} }}", weights)
+        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+        values = [*model.graph.inputs, *(v for n in model.graph for v in n.outputs)]
+        return place(model, OPERATORS, encodings, {v.name or "": v.name not in unusable for v in values})
+
+    return find
+
+
+def test_an_activation_that_is_fused_leaves_no_tensor_between(placed) -> None:  # type: ignore[no-untyped-def]
+    assert placed("c = Conv(x, w) y = Relu(c)").groups == (("x",), ("y",))
+
+
+def test_an_activation_whose_input_is_read_twice_is_not_fused(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("c = Conv(x, w) r = Relu(c) y = Add(c, r)")
+    assert found.groups == (("c",), ("r",), ("x",), ("y",))
+
+
+def test_relu6_is_fused_and_another_clip_is_not(placed) -> None:  # type: ignore[no-untyped-def]
+    bounds = {**WEIGHT, "lo": np.float32(0), "six": np.float32(6), "one": np.float32(1)}
+    assert placed("c = Conv(x, w) y = Clip(c, lo, six)", weights=bounds).groups == (("x",), ("y",))
+    assert placed("c = Conv(x, w) y = Clip(c, lo, one)", weights=bounds).groups == (("c",), ("x",), ("y",))
+
+
+def test_what_only_moves_values_shares_one_encoding(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("a = Relu(x) p = MaxPool <kernel_shape = [1, 1]> (a) y = Concat <axis = 1> (p, x)")
+    assert found.groups == (("a", "p", "x", "y"),)
+
+
+def test_a_weight_without_an_encoding_keeps_its_operator_in_float(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("y = Conv(x, w)", encodings=Encodings())
+    assert found.groups == () and found.kept == ("Conv y: its weight is no constant with an encoding",)
+
+
+def test_a_tensor_without_a_range_keeps_its_operators_in_float(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("a = Relu(x) y = Add(a, x)", unusable=("a",))
+    assert found.groups == ()
+    assert found.kept == ("Relu a: a is always 0 or not finite", "Add y: a is always 0 or not finite")
+
+
+def test_a_product_of_two_activations_becomes_integers(placed) -> None:  # type: ignore[no-untyped-def]
+    assert placed("y = MatMul(x, x)").groups == (("x",), ("y",))
+
+
+def test_a_constant_that_is_added_gets_an_encoding_of_its_own(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("y = Add(x, k)", weights={"k": np.ones((1, 3, 1, 1), np.float32)})
+    assert found.constants == ("k",) and found.groups == (("x",), ("y",))
+
+
+def test_an_operator_that_the_target_has_not_in_integers_is_left_alone(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("e = Exp(x) y = Relu(e)")
+    assert found.groups == (("e",), ("y",)) and found.kept == ()
