@@ -1,7 +1,7 @@
 """Files from the server, with the device's credentials and with limits that hold while reading.
 
-NotFetched             it may work later: no connection, a busy server, a file cut off
-EdgemlError            it will not: the server says no, or what it sends is not what was signed
+EdgemlError            it will not work: the server says no, or what it sends is not what was signed
+└── NotNow             it may work later: no connection, a busy server, a file cut off
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SPARE_BYTES: Final = 16 << 20  # left free on the disk for the outbox and everyb
 _LATER: Final = {408, 425, 429}  # refusals that mean "not now"
 
 
-class NotFetched(EdgemlError):
-    """It may work later."""
+class NotNow(EdgemlError):
+    """It may work later, unchanged."""
 
 
 class Server:
@@ -63,7 +63,7 @@ class Server:
         """Fetch a signed release, not yet verified.
 
         Raises:
-            NotFetched: It may work later.
+            NotNow: It may work later.
             EdgemlError: It is too large, or the server refuses it.
         """
         content = b"".join(self._read(address, MOST_RELEASE_BYTES))
@@ -75,7 +75,7 @@ class Server:
         """Fetch a bundle into the file `to`, which then is what was signed, to the byte.
 
         Raises:
-            NotFetched: It may work later.
+            NotNow: It may work later.
             EdgemlError: It is another file than `asked`, the server refuses it, or the disk has no room for it.
         """
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ class Server:
                 digest.update(chunk)
                 file.write(chunk)
             if size < asked.size_bytes:
-                raise NotFetched(f"{size} of {asked.size_bytes} bytes came", where=address, mend="it is tried again")
+                raise NotNow(f"{size} of {asked.size_bytes} bytes came", where=address, mend="it is tried again")
             if size > asked.size_bytes or digest.hexdigest() != asked.sha256:
                 raise EdgemlError("it is not the file that was signed", where=address, mend="sign the release again")
 
@@ -108,12 +108,12 @@ class Server:
                         raise TimeoutError(f"slower than {LEAST_BYTES_PER_S} bytes a second")
         except urllib.error.HTTPError as error:
             error.close()
-            kind = NotFetched if error.code >= 500 or error.code in _LATER else EdgemlError
+            kind = NotNow if error.code >= 500 or error.code in _LATER else EdgemlError
             raise kind(
                 f"the server answers {error.code} {error.reason}", where=address, mend="look at its log"
             ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise NotFetched(f"not fetched: {error}", where=address, mend="check the connection") from error
+            raise NotNow(f"not fetched: {error}", where=address, mend="check the connection") from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

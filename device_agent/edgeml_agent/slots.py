@@ -1,12 +1,13 @@
 """Two slots and the journal that says which of them runs: the order of an update, durable at every step.
 
-1. An offer is taken up: the other slot is of no account from now on.           IDLE -> FETCHING
-2. The bundle lies in the other slot, whole, with the hash that was signed.     FETCHING -> TRYING
-3. It answered its golden samples as on the host, and is loaded.                TRYING -> COMMITTING
-4. It answers; the server will be told. It is the slot that starts.             COMMITTING -> IDLE
+1. The bundle was fetched, and is what the fleet signed. The other slot is of no account now.   IDLE -> UNPACKING
+2. It lies in the other slot, whole.                                                            UNPACKING -> TRYING
+3. It answered its golden samples as on the host, and is loaded.                                TRYING -> COMMITTING
+4. It serves, and is what starts.                                                               COMMITTING -> IDLE
 
-After a power cut the journal decides: what was being fetched is dropped, what was being tried is not started (it may have
-been the cause), what was being committed is committed.
+Fetching changes nothing here: whoever can make offers but cannot sign must not cost the device its way back. After a power
+cut the journal decides: what was being unpacked is dropped, what was being tried is not started (it may have been the
+cause), what was being committed is committed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class State(str, Enum):
     """How far an update has come."""
 
     IDLE = "idle"  # the active slot runs; the other holds the release before it, or is of no account
-    FETCHING = "fetching"  # the other slot is being written and must not start
+    UNPACKING = "unpacking"  # the other slot is being written and must not start
     TRYING = "trying"  # the other slot is whole and verified, and is being tried beside the one that serves
     COMMITTING = "committing"  # the other slot is healthy and is being made the active one
 
@@ -43,8 +44,8 @@ class State(str, Enum):
 class Event(str, Enum):
     """What happens to an update."""
 
-    OFFERED = "offered"
-    REFUSED = "refused"  # signature, hash or format is wrong, or it could not be fetched
+    FETCHED = "fetched"  # the bundle is here, and is what was signed
+    REFUSED = "refused"  # it is no bundle, or one for another target
     VERIFIED = "verified"
     UNHEALTHY = "unhealthy"  # the self-test failed, or it could not be loaded
     HEALTHY = "healthy"
@@ -55,11 +56,11 @@ class Event(str, Enum):
 
 
 NEXT: Final[Mapping[tuple[State, Event], State]] = {
-    (State.IDLE, Event.OFFERED): State.FETCHING,
-    (State.FETCHING, Event.REFUSED): State.IDLE,
-    (State.FETCHING, Event.STOPPED): State.IDLE,
-    (State.FETCHING, Event.CUT): State.IDLE,
-    (State.FETCHING, Event.VERIFIED): State.TRYING,
+    (State.IDLE, Event.FETCHED): State.UNPACKING,
+    (State.UNPACKING, Event.REFUSED): State.IDLE,
+    (State.UNPACKING, Event.STOPPED): State.IDLE,
+    (State.UNPACKING, Event.CUT): State.IDLE,
+    (State.UNPACKING, Event.VERIFIED): State.TRYING,
     (State.TRYING, Event.UNHEALTHY): State.IDLE,
     (State.TRYING, Event.STOPPED): State.IDLE,
     (State.TRYING, Event.CUT): State.IDLE,
@@ -92,7 +93,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def after(journal: Journal, event: Event, *, offered: str = "") -> Journal:
-    """Return what the journal says once `event` has happened; `offered` names the release of an offer.
+    """Return what the journal says once `event` has happened; `offered` names the release that was fetched.
 
     Raises:
         ValueError: The event cannot happen in this state.
@@ -100,7 +101,7 @@ def after(journal: Journal, event: Event, *, offered: str = "") -> Journal:
     if (state := NEXT.get((journal.state, event))) is None:
         raise ValueError(f"{event.value} cannot follow {journal.state.value}")
     changed = msgspec.structs.replace(journal, state=state)
-    if event is Event.OFFERED:
+    if event is Event.FETCHED:
         return msgspec.structs.replace(changed, offered=offered, previous="")
     if event is Event.COMMITTED:
         return msgspec.structs.replace(

@@ -13,6 +13,8 @@ from edgeml_targets.contract.errors import EdgemlError
 def recover(folder: DeviceFolder) -> tuple[Journal, list[Note]]:
     """Bring a journal that a power cut left unfinished back to idle; return it and what there is to report.
 
+    Calling it again changes nothing.
+
     Raises:
         EdgemlError: There is no journal, or it cannot be written.
     """
@@ -38,6 +40,7 @@ def start(folder: DeviceFolder) -> tuple[Engine, list[Note]]:
     Raises:
         EdgemlError: No slot holds a bundle that works.
     """
+    _tidy(folder)
     journal, notes = recover(folder)
     try:
         return _tried(folder, journal), notes
@@ -47,6 +50,12 @@ def start(folder: DeviceFolder) -> tuple[Engine, list[Note]]:
         engine = _tried(folder, after(journal, Event.BROKEN))
         advance(folder.journal, journal, Event.BROKEN)
         return engine, [*notes, Note("rolled_back", f"it did not start: {error}", journal.release)]
+
+
+def _tidy(folder: DeviceFolder) -> None:
+    """Remove what a kill left of a download or of a file that was being replaced."""
+    for left in (folder.download, *folder.download.parent.glob(".*")):
+        left.unlink(missing_ok=True)
 
 
 def _tried(folder: DeviceFolder, journal: Journal) -> Engine:

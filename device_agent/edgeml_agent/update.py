@@ -1,4 +1,4 @@
-"""From an offer to a release that serves: fetch, verify, unpack beside the one that runs, try, switch, tell the server.
+"""From an offer to a release that serves: fetch, verify, unpack beside the one that serves, try, switch, tell the server.
 
 It works in a thread of its own, so that an update never interrupts serving, and tries a bundle in a process of its own, so
 that one that crashes or hangs its runtime cannot take the agent with it. `slots` says in which order, and what a power
@@ -12,11 +12,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from edgeml_agent.fetch import NotFetched, Server
+from edgeml_agent.fetch import NotNow, Server
 from edgeml_agent.folder import DeviceFolder
 from edgeml_agent.identity import Identity
 from edgeml_agent.infer import Engine, load_engine
@@ -31,9 +32,9 @@ from edgeml_targets.contract.errors import EdgemlError
 
 LOG: Final = logging.getLogger(__name__)
 SELF_TEST_LIMIT_S: Final = 120.0
-FIRST_WAIT_S: Final = 2.0  # before what was not fetched is tried again; it doubles
+FIRST_WAIT_S: Final = 2.0  # before what may work later is attempted again; it doubles
 LONGEST_WAIT_S: Final = 300.0
-MOST_FETCHES: Final = 8  # some eight minutes; then the server is told, and offers it again when it will
+MOST_ATTEMPTS: Final = 8  # some eight minutes; then the server is told, and offers it again when it will
 
 
 class Unhealthy(EdgemlError):
@@ -93,21 +94,20 @@ class Updater:
     def _take_up(self, offer: Offer) -> None:
         """Bring an offer to its end, again and again while it cannot be fetched and no other has come."""
         wait_s = FIRST_WAIT_S
-        for attempt in range(1, MOST_FETCHES + 1):
+        for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
                 return self._update(offer)
-            except NotFetched as error:
-                LOG.warning("%s (attempt %d of %d)", error, attempt, MOST_FETCHES)
-                if attempt == MOST_FETCHES:
-                    return self._report(
-                        Note("refused", f"not fetched in {MOST_FETCHES} attempts: {error}", offer.release)
-                    )
+            except NotNow as error:
+                LOG.warning("%s (attempt %d of %d)", error, attempt, MOST_ATTEMPTS)
+                if attempt == MOST_ATTEMPTS:
+                    return self._report(Note("refused", f"not in {MOST_ATTEMPTS} attempts: {error}", offer.release))
             except EdgemlError as error:
                 if self._stopping.is_set():
                     return None
                 event = "rolled_back" if isinstance(error, Unhealthy) else "refused"
                 return self._report(Note(event, str(error), offer.release))
             with self._changed:
+                self._present = None  # said again, it is worth another attempt at once
                 self._changed.wait_for(lambda: self._offer is not None or self._stopping.is_set(), wait_s)
                 if self._offer is not None or self._stopping.is_set():
                     return None
@@ -118,7 +118,7 @@ class Updater:
         """Do the steps that `slots` lists.
 
         Raises:
-            EdgemlError: NotFetched, Unhealthy, or what is wrong with the offer; the journal is idle and the release that served serves.
+            EdgemlError: NotNow, Unhealthy, or what is wrong with the offer; the journal is idle and the release that served serves.
         """
         journal, _ = recover(self._folder)
         if offer.release == journal.release:
@@ -126,24 +126,22 @@ class Updater:
         if offer.release in journal.rejected:
             raise Unhealthy("it did not stand its trial here before", where=offer.release, mend="offer another release")
         file = self._folder.journal
-        journal = advance(file, journal, Event.OFFERED, offered=offer.release)
         try:
-            bundle = self._fetch(offer, journal)
-        except EdgemlError:
-            advance(file, journal, Event.REFUSED)
-            raise
+            self._fetch(offer)
+            journal = advance(file, journal, Event.FETCHED, offered=offer.release)
+            bundle = self._unpack(journal)
+        finally:
+            self._folder.download.unlink(missing_ok=True)
         journal = advance(file, journal, Event.VERIFIED)
+        tried, engine = self._judge(journal, bundle)
         try:
-            tried = self._try(journal)
-            engine = load_engine(offer.release, bundle)
-        except EdgemlError as error:
-            advance(file, journal, Event.STOPPED if self._stopping.is_set() else Event.UNHEALTHY)
-            raise (
-                error if isinstance(error, Unhealthy) else Unhealthy(error.what, where=error.where, mend=error.mend)
-            ) from error
-        self._commit(advance(file, journal, Event.HEALTHY), engine, str(tried))
+            journal = advance(file, journal, Event.HEALTHY)
+        except EdgemlError:
+            engine.close()
+            raise
+        self._commit(journal, engine, str(tried))
 
-    def _fetch(self, offer: Offer, journal: Journal) -> Bundle:
+    def _fetch(self, offer: Offer) -> None:
         address = self._server.address(offer.url)
         release = verified(self._server.release(address), offer, fleet_key=self._identity.fleet_key, where=address)
         if (ref := release.bundles.get(self._identity.target)) is None:
@@ -152,27 +150,45 @@ class Updater:
                 where=offer.release,
                 mend="compress for this target, too",
             )
+        self._server.bundle(self._server.address(ref.path, address), ref, self._folder.download)
+
+    def _unpack(self, journal: Journal) -> Bundle:
         try:
-            self._server.bundle(self._server.address(ref.path, address), ref, self._folder.download)
-            return unpack(
-                self._folder.download, self._folder.slots / OTHER[journal.active], target=self._identity.target
-            )
-        finally:
-            self._folder.download.unlink(missing_ok=True)
+            return unpack(self._folder.download, self._other(journal), target=self._identity.target)
+        except EdgemlError:
+            advance(self._folder.journal, journal, Event.REFUSED)
+            raise
+
+    def _judge(self, journal: Journal, bundle: Bundle) -> tuple[SelfTest, Engine]:
+        """Try the other slot, then load it here.
+
+        Raises:
+            Unhealthy: It did not stand its trial; the journal says so.
+            NotNow: There was no room for the trial.
+        """
+        file = self._folder.journal
+        try:
+            return self._try(journal), load_engine(journal.offered, bundle)
+        except NotNow:
+            advance(file, journal, Event.STOPPED)
+            raise
+        except EdgemlError as error:
+            advance(file, journal, Event.STOPPED if self._stopping.is_set() else Event.UNHEALTHY)
+            raise Unhealthy(error.what, where=error.where, mend=error.mend) from error
 
     def _try(self, journal: Journal) -> SelfTest:
         """Run the self-test of the other slot in a process of its own.
 
         Raises:
-            Unhealthy: It failed, crashed or took too long.
+            Unhealthy: It failed, crashed, took too long, or did not end with a verdict.
+            NotNow: There is no memory for another process.
         """
-        slot = self._folder.slots / OTHER[journal.active]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "edgeml_agent", "selftest", "--slot", str(slot)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        command = [sys.executable, "-m", "edgeml_agent", "selftest", "--slot", str(self._other(journal))]
+        pipe = subprocess.PIPE
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+        except OSError as error:
+            raise NotNow(f"cannot be tried: {error}", where=journal.offered, mend="free some memory") from error
         self._child = child
         if self._stopping.is_set():  # `stop` may have come before there was a child to end
             child.kill()
@@ -183,9 +199,11 @@ class Updater:
                 child.kill()
                 raise self._unhealthy(journal, f"its self-test took longer than {SELF_TEST_LIMIT_S:.0f} s") from None
         if child.returncode != 0:
-            said = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-            raise self._unhealthy(journal, f"its self-test ended with {child.returncode}: {said}")
-        found = msgspec.json.decode(out, type=SelfTest)
+            raise self._unhealthy(journal, f"its self-test ended with {child.returncode}: {_last_line(err)}")
+        try:
+            found = msgspec.json.decode(_last_line(out), type=SelfTest)  # a runtime may have talked before
+        except msgspec.MsgspecError:
+            raise self._unhealthy(journal, f"its self-test ended without a verdict: {_last_line(out)}") from None
         if not found.passed:
             raise self._unhealthy(journal, str(found))
         return found
@@ -197,7 +215,7 @@ class Updater:
             try:
                 if self._serving.release != engine.release:
                     self._serving.switch(engine)
-                    self._announce()
+                self._announce()
                 advance(self._folder.journal, journal, Event.COMMITTED)
                 return self._report(Note("switched", detail))
             except EdgemlError as error:
@@ -215,3 +233,10 @@ class Updater:
 
     def _unhealthy(self, journal: Journal, what: str) -> Unhealthy:
         return Unhealthy(what, where=journal.offered, mend=f"{journal.release} goes on")
+
+    def _other(self, journal: Journal) -> Path:
+        return self._folder.slots / OTHER[journal.active]
+
+
+def _last_line(said: bytes) -> str:
+    return (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]

@@ -187,12 +187,10 @@ def test_killed_while_fetching_it_starts_with_the_old_and_fetches_again(
     offer = fleet.release("r2", {TARGET: pack("m2")})
     fleet.say("cam-1", offer)
     eventually(lambda: any("bundles" in r for r in fleet.requests), "it fetches")
-    assert journal_says(device, State.FETCHING)
     device.kill()
     held.set()
     device.start().ready()
     assert device.running()["release"] == "r1"
-    assert journal_says(device, State.IDLE)
     fleet.say("cam-1", offer)
     eventually(lambda: device.running()["release"] == "r2", "the update")
 

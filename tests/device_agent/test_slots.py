@@ -56,21 +56,19 @@ class Updates(RuleBasedStateMachine):
         return OTHER[self.journal.active]
 
     @precondition(lambda self: self.journal.state is State.IDLE)
-    @rule(again=st.booleans())
-    def offered(self, again: bool) -> None:
-        if again and self.journal.rejected:
-            return  # the updater does not take up what was rejected
-        self.number += 1
-        self.step(Event.OFFERED, f"r{self.number}")
-        self.holds[self.other] = (self.journal.offered, "half written")
-
-    @precondition(lambda self: self.journal.state is State.FETCHING)
     @rule()
     def fetched(self) -> None:
+        self.number += 1
+        self.step(Event.FETCHED, f"r{self.number}")
+        self.holds[self.other] = (self.journal.offered, "half written")
+
+    @precondition(lambda self: self.journal.state is State.UNPACKING)
+    @rule()
+    def unpacked(self) -> None:
         self.holds[self.other] = (self.journal.offered, "whole")
         self.step(Event.VERIFIED)
 
-    @precondition(lambda self: self.journal.state is State.FETCHING)
+    @precondition(lambda self: self.journal.state is State.UNPACKING)
     @rule()
     def refused(self) -> None:
         self.step(Event.REFUSED)
@@ -134,7 +132,7 @@ TestUpdates.settings = settings(max_examples=100, stateful_step_count=40, deadli
 def test_a_release_whose_trial_is_cut_off_again_and_again_is_rejected() -> None:
     journal = Journal(release="r1")
     for times in range(1, MOST_TRIALS + 1):
-        for event in (Event.OFFERED, Event.VERIFIED, Event.CUT):
+        for event in (Event.FETCHED, Event.VERIFIED, Event.CUT):
             journal = after(journal, event, offered="r2")
         assert ("r2" in journal.rejected) == (times == MOST_TRIALS)
 

@@ -188,6 +188,58 @@ def test_a_file_that_is_cut_off_is_fetched_again(
     assert not thread.is_alive()
 
 
+def test_an_offer_that_is_said_again_is_tried_again_at_once(
+    parts: Parts, fleet: Any, pack: Pack, eventually: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeml_agent.update.FIRST_WAIT_S", 100.0)
+    fleet._http.cut_after = 2_000
+    offer = fleet.release("r2", {TARGET: pack("m2")})
+    thread = threading.Thread(target=parts.updater.run)
+    thread.start()
+    parts.updater.offer(offer)
+    eventually(lambda: parts.updater._present is None and fleet.requests, "it waits for its next attempt")
+    fleet._http.cut_after = None
+    parts.updater.offer(offer)
+    eventually(lambda: parts.serving.release == "r2", "it serves")
+    parts.updater.stop()
+    thread.join(10)
+
+
+def test_a_refused_offer_does_not_cost_the_way_back(parts: Parts, root: Path, fleet: Any, pack: Pack) -> None:
+    parts.take_up(fleet.release("r2", {TARGET: pack("m2")}))
+    parts.take_up(fleet.release("r3", {TARGET: pack("m3")}, key=_other_key()))
+    journal = read_journal(parts.folder.journal)
+    assert (journal.release, journal.previous) == ("r2", "r1")
+    next((root / "slots" / "b").glob("*.onnx")).write_bytes(b"rot")
+    engine, _ = startup.start(parts.folder)
+    assert engine.release == "r1"
+    engine.close()
+
+
+def test_what_a_kill_left_of_a_download_is_removed(root: Path) -> None:
+    for name in ("download.bundle", ".download.bundle.x1", ".journal.json.x2"):
+        (root / "state" / name).write_bytes(b"half")
+    engine, _ = startup.start(DeviceFolder(root))
+    assert sorted(p.name for p in (root / "state").iterdir()) == ["journal.json"]
+    engine.close()
+
+
+def test_without_memory_for_a_trial_the_release_is_not_to_blame(
+    parts: Parts, fleet: Any, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("edgeml_agent.update.FIRST_WAIT_S", 0.01)
+    offer = fleet.release("r2", {TARGET: pack("m2")})
+    with monkeypatch.context() as patched:
+        patched.setattr("edgeml_agent.update.subprocess.Popen", no_memory)
+        parts.take_up(offer)
+    expect_still_r1(parts, "refused", "cannot be tried")
+    parts.take_up(offer)
+    assert parts.serving.release == "r2"
+
+
 def test_a_server_that_is_away_is_reported_in_the_end(
     parts: Parts, fleet: Any, pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,7 +248,7 @@ def test_a_server_that_is_away_is_reported_in_the_end(
     fleet._http.shutdown()
     fleet._http.server_close()
     parts.take_up(offer)
-    expect_still_r1(parts, "refused", "not fetched in 8 attempts")
+    expect_still_r1(parts, "refused", "in 8 attempts")
 
 
 def test_an_offer_that_is_said_again_while_it_is_under_way_is_taken_up_once(
@@ -252,7 +304,7 @@ def test_a_power_cut_at_any_durable_step_recovers(
         except Cut:
             was_cut = True
     parts.outbox.close()
-    assert was_cut == (step < 7), "durable: offered, unpacked, verified, healthy, window, committed, report"
+    assert was_cut == (step < 7), "durable: fetched, unpacked, verified, healthy, window, committed, report"
 
     again = Parts(root, identity)
     assert read_journal(again.folder.journal).state is State.IDLE
