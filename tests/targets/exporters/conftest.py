@@ -36,7 +36,6 @@ KEPT = {
     "Squeeze",
     "Unsqueeze",
     "Transpose",
-    "Pad",
     "Identity",
     "Dropout",
 }

@@ -98,7 +98,7 @@ STEPS: Final[tuple[Step, ...]] = (
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_chain_is_the_same_in_float(network: Any, parity: Any, data: st.DataObject) -> None:
     net, model, batch = chain(network, data)
@@ -108,7 +108,7 @@ def test_a_chain_is_the_same_in_float(network: Any, parity: Any, data: st.DataOb
         np.testing.assert_allclose(found[output], wanted[output], atol=1e-5, rtol=1e-4)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_chain_in_integers_is_near(network: Any, steps_apart: Any, data: st.DataObject) -> None:
     net, model, batch = chain(network, data)

@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
+from edgeml_targets.contract.encodings import Encodings, affine
+
 Case = Callable[[Any, str], str]
 CHANNELS, HEIGHT, WIDTH = 6, 5, 4
 
@@ -167,3 +169,19 @@ def test_an_operator_is_the_same_in_float(network: Any, parity: Any, name: str, 
 def test_an_operator_in_integers_is_within_one_step(network: Any, steps_apart: Any, name: str) -> None:
     net, model = alone(network, CASES[name])
     assert steps_apart(model, net.samples(3)) <= SEVERAL_ROUNDINGS.get(name, 1.0) + 0.01
+
+
+@pytest.mark.parametrize("dead", ["everything", "the output", "the input"])
+@pytest.mark.parametrize("name", CASES)
+def test_an_activation_that_was_always_0_breaks_nothing(network: Any, parity: Any, name: str, dead: str) -> None:
+    """Its scale is next to nothing: LiteRT's kernels end the process on such files, or XNNPACK refuses them."""
+    net, model = alone(network, CASES[name])
+    x = {name: array * (dead != "everything") for name, array in net.samples(2).items()}
+    tensors = dict(parity.encode(model, x).tensors)
+    killed = {"everything": set(), "the output": {model.graph.output[0].name}, "the input": {"x"}}[dead]
+    encodings = Encodings(tensors={n: affine(0.0, 0.0, signed=True) if n in killed else e for n, e in tensors.items()})
+    wanted, found = parity.reference(model, x), parity.litert(model, x, encodings)
+    for output in wanted:
+        assert np.isfinite(found[output]).all()
+        if dead == "everything":
+            np.testing.assert_allclose(found[output], wanted[output], atol=0.03)

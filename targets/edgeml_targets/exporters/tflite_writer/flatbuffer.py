@@ -94,7 +94,7 @@ class _Buffer:
             return int(schema.BufferEnd(builder))
         builder.StartVector(1, self.content.size, _BUFFER_ALIGNMENT)
         builder.head -= self.content.size
-        builder.Bytes[builder.head : builder.head + self.content.size] = self.content.tobytes()
+        builder.Bytes[builder.head : builder.head + self.content.size] = self.content.data
         vector = builder.EndVector()
         schema.BufferStart(builder)
         schema.BufferAddData(builder, vector)
@@ -172,7 +172,8 @@ class TfliteFile:
         )
         builder = flatbuffers.Builder(size + 256 * (len(self.tensors) + len(self._operators)) + 4096)
         builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
-        return Written(bytes(builder.Output()), dict(self._count))
+        content = bytes(memoryview(builder.Bytes)[builder.Head() :])  # Output() would copy it once more
+        return Written(content, dict(self._count))
 
     def _buffer(self, content: Array) -> int:
         digest = hashlib.sha256(np.ascontiguousarray(content).data).digest()

@@ -27,6 +27,8 @@ _COMPUTES: Final = frozenset(
         "Where",
     }
 )
+_WHOLE: Final = (np.int64, np.int32)
+_WHOLE_TYPES: Final = (ir.DataType.INT64, ir.DataType.INT32)
 FOLDED: Final = _MOVES | _COMPUTES | {"Constant", "Shape", "Size"}
 """Operators of ONNX that are not written when their inputs are known."""
 
@@ -47,8 +49,8 @@ def fold(node: ir.Node, forms: Forms, opset: int) -> bool:
     inputs = [None if value is None else forms.constants.get(value) for value in node.inputs]
     if any(known is None and value is not None for known, value in zip(inputs, node.inputs, strict=True)):
         return False
-    depends = any(known is not None and known.dtype == np.int64 and (known == FREE_SIZE).any() for known in inputs)
-    if depends and node.op_type not in _MOVES:
+    depends = any(known is not None and known.dtype in _WHOLE and (known == FREE_SIZE).any() for known in inputs)
+    if depends and (node.op_type not in _MOVES or node.attributes.get_int("to", ir.DataType.INT64) not in _WHOLE_TYPES):
         raise Inexpressible("it computes with a size that is free")
     for value, array in zip(node.outputs, _evaluate(node, inputs, opset), strict=True):
         forms.constants[value] = array

@@ -23,11 +23,11 @@ from edgeml_targets.exporters.tflite_writer.quantization import (
     Floats,
     Kernel,
     Stored,
-    fitting_output,
     least_weight_scale,
     store_bias,
     store_operand,
     store_weight,
+    within_reach,
 )
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Entry, Integer
@@ -52,7 +52,8 @@ class Operation:
         self.fused = fused
         self.forms = forms
         self._entry = entry
-        self.declared = _declared_output(node, fused, forms)
+        self.declared = _declared_output(fused, forms)
+        self._product_step: float | None = None
         self.integer = in_integers(node, entry, self.declared, forms)
 
     def compute_in_float(self) -> None:
@@ -123,6 +124,11 @@ class Operation:
         """Return an input whose elements stand in the model's order; axes of size 1 may be anywhere."""
         return self.forms.in_model_order(self.value(index), self.input(index))
 
+    def multiplies(self, *factors: Form) -> None:
+        """Note that the kernel adds up products of its inputs, whose step bounds the output's."""
+        scales = [form.encoding.scale[0] for form in factors if form.encoding is not None]
+        self._product_step = float(np.prod(scales)) if len(scales) == len(factors) else None
+
     def aligned(self, encoding: Encoding | None = None) -> list[Form]:
         """Return all inputs with the same number of axes in the same layout, as elementwise operators need them."""
         indexes = range(len(self.node.inputs))
@@ -151,7 +157,7 @@ class Operation:
         if self.integer and encoding is not None and given.encoding is not None and self.declared is not None:
             stored = store_weight(kernel, encoding, least_weight_scale(bias, given.encoding, self.declared))
             assert stored.encoding is not None
-            self.declared = fitting_output(self.declared, given.encoding, stored.encoding)
+            self._product_step = given.encoding.scale[0] * max(stored.encoding.scale)
             return self._store(stored, name), self._store(store_bias(bias, given.encoding, stored.encoding))
         plain_bias = self.forms.file.constant(bias.astype(np.float32))
         if encoding is None:
@@ -173,9 +179,10 @@ class Operation:
             encoding: The one that LiteRT's kernel insists on when it computes in integers.
         """
         made = None
-        if self.integer:
-            kept = {Integer.KEPT: given.encoding, Integer.CLIPPED: self.declared or given.encoding}
-            made = encoding or kept.get(self._entry.integer, self.declared)
+        if self.integer and given.encoding is not None:
+            free = self.declared and within_reach(self.declared, self._product_step or given.encoding.scale[0])
+            kept = {Integer.KEPT: given.encoding, Integer.CLIPPED: free or given.encoding}
+            made = encoding or kept.get(self._entry.integer, free)
         return replace(
             given,
             shape=given.shape if shape is None else shape,
@@ -272,8 +279,8 @@ def in_integers(node: ir.Node, entry: Entry, declared: Encoding | None, forms: F
     return all(forms.in_integers(v) or forms.declared.activation(v) is not None for v in computed)
 
 
-def _declared_output(node: ir.Node, fused: Fused, forms: Forms) -> Encoding | None:
+def _declared_output(fused: Fused, forms: Forms) -> Encoding | None:
+    """Return the encoding of what a node writes; a clip that was fused keeps the steps of what it clips."""
     found = forms.declared.activation(fused.output)
-    if found is None and fused.limits is not None and len(fused.covered) == 1:
-        return forms.declared.activation(node.outputs[0])  # a clip keeps the steps of what it clips
-    return found
+    clipped = fused.covered[-1].inputs[0] if fused.limits is not None else None
+    return forms.declared.activation(clipped) if found is None and clipped is not None else found

@@ -32,7 +32,7 @@ TANH: Final = Encoding(scale=(1 / 128,), zero_point=(0,))
 _LEAST_SCALE: Final = 2.0**-60
 # A product of scales over the output's below this rounds to no multiplier at all (TFLite: 31 bits and a shift of 31).
 _LEAST_MULTIPLIER: Final = 2.0**-30
-_MOST_MULTIPLIER: Final = 2.0**7
+_MOST_MULTIPLIER: Final = 100.0  # XNNPACK takes less than 256, HARD_SWISH less than 128
 _MOST_BIAS: Final = 2.0**30  # leaves as much again of an int32 for the products
 
 
@@ -145,14 +145,18 @@ def least_weight_scale(bias: Floats, given: Encoding, made: Encoding) -> Floats:
     return np.maximum(for_bias, made.scale[0] * _LEAST_MULTIPLIER / given.scale[0])
 
 
-def fitting_output(made: Encoding, given: Encoding, weight: Encoding) -> Encoding:
-    """Return the output's encoding with a step that LiteRT's kernels can reach from a product's.
+def within_reach(made: Encoding, unit: float) -> Encoding:
+    """Return an output's encoding with a step that LiteRT's kernels can reach from what they compute in.
 
-    An output that was 0 in every calibration sample has next to no step. XNNPACK refuses a file where a product's step is
-    256 output steps or more; raised to a 128th of it, the output's step is still far below what the product resolves.
+    An output that was 0 in every calibration sample has next to no step. Kernels end the process, and XNNPACK refuses the
+    file, where one unit is very many output steps. Raised to a hundredth of a unit, the step is still far below what counts.
+
+    Args:
+        made: The output's encoding.
+        unit: One step of what the kernel adds up: an input's, or a product of two.
     """
-    least = given.scale[0] * max(weight.scale) / _MOST_MULTIPLIER
-    return msgspec.structs.replace(made, scale=(max(made.scale[0], float(np.float32(least))),))
+    least = float(np.float32(unit / _MOST_MULTIPLIER))
+    return made if made.scale[0] >= least else msgspec.structs.replace(made, scale=(least,))
 
 
 def store_bias(bias: Floats, given: Encoding, weight: Encoding) -> Stored:

@@ -12,8 +12,8 @@ Shape = tuple[int, ...]
 FREE: Final = -1
 """A size that is chosen when the file runs."""
 
-FREE_SIZE: Final = -(1 << 40)
-"""What stands for a free size in a constant that was computed from a shape; no size and no index is this low."""
+FREE_SIZE: Final = -(1 << 30) - 7
+"""What stands for a free size in a constant that was computed from a shape; no size and no index is this number, and 32 bits hold it."""
 
 
 def at_rest(shape: Shape) -> Shape:

@@ -33,7 +33,9 @@ def clip(op: Operation) -> None:
         op.write(ACTIVATIONS[limits][1], [x], op.result(x))
         return
     if op.integer and op.declared is not None:
-        x = op.input(0, encoding=op.declared)  # the kernels below keep the scale, and what lies outside is clipped by this
+        x = op.input(
+            0, encoding=op.declared
+        )  # the kernels below keep the scale, and what lies outside is clipped by this
     for code, limit in ((Op.MAXIMUM, limits[0]), (Op.MINIMUM, limits[1])):
         if np.isfinite(limit) and not _saturates_at(x.encoding, limit):
             x = op.emit(code, [x, _scalar(op, limit, x)], x, schema.MaximumMinimumOptionsT())

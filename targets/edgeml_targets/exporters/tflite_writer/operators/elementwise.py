@@ -39,6 +39,8 @@ def pair(op: Operation) -> None:
     """Write an operator of two tensors that broadcast."""
     code, options = _PAIRS[op.node.op_type]
     forms = op.aligned()
+    if code == Op.MUL:
+        op.multiplies(*forms)
     op.write(code, forms, _result(op, forms), options())
 
 
@@ -83,4 +85,5 @@ def single(op: Operation) -> None:
 
 def _result(op: Operation, forms: list[Form]) -> Form:
     shape: Shape = reduce(broadcast, (form.shape for form in forms))
-    return op.result(forms[0], shape=shape)
+    coarsest = max(forms, key=lambda form: form.encoding.scale[0] if form.encoding else 0.0)
+    return op.result(coarsest, shape=shape)

@@ -54,6 +54,7 @@ def matmul(op: Operation) -> None:
         raise Inexpressible(f"a product of {left} and {right}")
     x, turned_x = _factor(op, 0)
     y, turned_y = _factor(op, 1)
+    op.multiplies(x, y)
     shape = (*broadcast(left[:-2], right[:-2]), left[-2], right[-1])
     options = schema.BatchMatMulOptionsT(adjX=turned_x, adjY=turned_y)
     op.write(Op.BATCH_MATMUL, [x, y], op.result(x, shape=shape, layout=plain(len(shape))), options)

@@ -8,7 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from edgeml_targets.exporters.tflite_writer.forms import Form
+from edgeml_targets.exporters.tflite_writer.elements import element_type, onnx_type
+from edgeml_targets.exporters.tflite_writer.forms import FLOAT32, Form
 from edgeml_targets.exporters.tflite_writer.fusion import only_reader
 from edgeml_targets.exporters.tflite_writer.layouts import (
     file_shape,
@@ -97,18 +98,18 @@ def padding(op: Operation) -> None:
     pairs = dict(zip(axes, listed.reshape(2, -1).T.tolist(), strict=True))
     if min(listed.tolist(), default=0) < 0:
         raise Inexpressible("it takes away instead of adding")
-    x = op.input(0)
-    before_after = [(0, 0) if axis is None else tuple(pairs.get(axis, (0, 0))) for axis in x.layout]
     mode = op.attributes.get_string("mode", "constant")
-    if mode == "constant":
-        filler = op.constant(2, "its filler").reshape(-1) if op.has(2) else [op.attributes.get_float("value", 0.0)]
-        op.hold(pad(op, x, before_after, float(filler[0])))
-    elif mode == "reflect":
-        shape = tuple(s if s == FREE else s + sum(pairs.get(axis, (0, 0))) for axis, s in enumerate(x.shape))
-        options = schema.MirrorPadOptionsT(mode=schema.MirrorPadMode.REFLECT)
-        op.write(Op.MIRROR_PAD, [x, op.integers(before_after)], op.result(x, shape=shape), options)
-    else:
+    if mode not in ("constant", "reflect"):
         raise Inexpressible(f"its mode {mode!r} is not covered")
+    filler = op.constant(2, "its filler").reshape(-1)[0] if op.has(2) else op.attributes.get_float("value", 0.0)
+    x = _input_that_holds(op, float(filler)) if mode == "constant" else op.input(0)
+    before_after = [(0, 0) if axis is None else tuple(pairs.get(axis, (0, 0))) for axis in x.layout]
+    if mode == "constant":
+        op.hold(pad(op, x, before_after, float(filler)))
+        return
+    shape = tuple(s if s == FREE else s + sum(pairs.get(axis, (0, 0))) for axis, s in enumerate(x.shape))
+    options = schema.MirrorPadOptionsT(mode=schema.MirrorPadMode.REFLECT)
+    op.write(Op.MIRROR_PAD, [x, op.integers(before_after)], op.result(x, shape=shape), options)
 
 
 @lowers("Identity", "Dropout", any_layout=True)
@@ -116,20 +117,34 @@ def identity(op: Operation) -> None:
     """Write an operator that changes nothing: nothing."""
     if any(value.uses() or value.is_graph_output() for value in op.node.outputs[1:]):
         raise Inexpressible("its mask is used")
+    if op.has(2) and op.constant(2, "whether it trains").any():
+        raise Inexpressible("it drops at random, as in training")
     op.forms.alias(op.node.outputs[0], op.value(0))
 
 
 @lowers("Cast", any_layout=True)
 def cast(op: Operation) -> None:
     """Write a Cast; every floating point type of the model is float32 in the file."""
-    from edgeml_targets.exporters.tflite_writer.elements import element_type, onnx_type
-
     to = element_type(onnx_type(op.attributes.get_int("to", 1)), "its result")
-    x = op.forms.as_it_is(op.value(0))
-    if x.dtype == to:
+    held = op.forms.held(op.value(0))[0]
+    if to in (held.dtype, FLOAT32 if held.encoding else None):
         op.forms.alias(op.node.outputs[0], op.value(0))
         return
+    x = op.forms.as_it_is(op.value(0))
     op.write(Op.CAST, [x], replace(x, dtype=to), schema.CastOptionsT())
+
+
+def _input_that_holds(op: Operation, number: float) -> Form:
+    """Return the input in an encoding that has a number in its range: its own, or the output's, or else in float."""
+    for encoding in (None, op.declared):
+        x = op.input(0, encoding=encoding)
+        if x.encoding is None:
+            return x
+        held = float(x.encoding.dequantize(x.encoding.quantize(np.array(number))))
+        if abs(held - number) <= x.encoding.scale[0]:
+            return x
+    op.compute_in_float()
+    return op.input(0)
 
 
 def _reshape(op: Operation, shape: Shape) -> None:
