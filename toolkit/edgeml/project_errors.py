@@ -84,7 +84,8 @@ def nearest_key(path: Sequence[str | int], model: type[pydantic.BaseModel]) -> s
     *above, key = (str(part) for part in path)
     tables = dict(_tables(model, ()))
     here = next((tables[p] for p in (tuple(above), (*above[:-1], "*")) if p in tables), model)
-    near = difflib.get_close_matches(key, here.model_fields, n=1)
+    near = [name for name in here.model_fields if name.startswith(key)]
+    near = near or difflib.get_close_matches(key, here.model_fields, n=1)
     if near:
         return f"did you mean {near[0]}?"
     elsewhere = [".".join(p) for p, table in tables.items() if key in table.model_fields and "*" not in p and p]
