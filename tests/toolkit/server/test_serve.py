@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import socket
@@ -202,4 +203,19 @@ def test_a_server_killed_again_and_again_loses_and_doubles_no_window(
         kept = connection.execute(sa.select(WINDOWS.c.boot, WINDOWS.c.sequence).order_by(WINDOWS.c.sequence)).all()
     store.close()
     assert [tuple(row) for row in kept] == [(w.boot, w.sequence) for w in sent]
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_a_broker_that_dies_alone_is_started_anew_and_nothing_is_lost(
+    server: Server, folder: Project, world: Any, connect_device: Any
+) -> None:
+    server.start()
+    token = enrol(folder, "line-b-07", "line-b", TARGET).token
+    device = connect_device(Address("127.0.0.1", server.ports[1]), token)
+    device.send(*(world.window(5) for _ in range(20)))
+    (pid,) = broker_of(folder)
+    os.kill(pid, signal.SIGKILL)
+    device.send(*(world.window(5) for _ in range(20)))
+    assert device.drained()
+    assert broker_of(folder) != [pid]
     assert server.end(signal.SIGTERM) == 0

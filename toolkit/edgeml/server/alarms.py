@@ -34,12 +34,13 @@ class Alarm:
 
 
 def open_alarm(connection: sa.Connection, alarm: Alarm, now: float) -> bool:
-    """Open an alarm, or tell an open one anew; return whether it is a new one."""
-    told = {"severity": alarm.severity, "title": alarm.title, "detail": alarm.detail, "mend": alarm.mend}
+    """Open an alarm, or tell an open one's figures anew under the title that it has; return whether it is a new one."""
+    told = {"severity": alarm.severity, "detail": alarm.detail, "mend": alarm.mend}
     found = connection.execute(sa.update(ALARMS).where(_open(alarm.kind, alarm.device)).values(told))
     if found.rowcount:
         return False
-    connection.execute(sa.insert(ALARMS).values(kind=alarm.kind, device=alarm.device, opened_at=now, **told))
+    what = {"kind": alarm.kind, "device": alarm.device, "title": alarm.title, "opened_at": now}
+    connection.execute(sa.insert(ALARMS).values(what | told))
     return True
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -20,7 +20,7 @@ from edgeml.gates.canary_healthy import MOST_ERRORS
 from edgeml.project import Project
 from edgeml.server.alarms import Alarm, close_alarm, open_alarm
 from edgeml.server.rollout import silent_after_s
-from edgeml.server.tables import DEVICES, REPORTS, WINDOWS
+from edgeml.server.tables import ALARMS, DEVICES, REPORTS, WINDOWS
 
 RECENT: Final = 5  # windows of a device that its state rests on
 LEAST_SLOW: Final = 3  # windows before latency counts
@@ -133,17 +133,17 @@ class Health:
         """
         self._take(connection)
         silent_after = silent_after_s(self._project.fleet)
-        changed = 0
+        changed = []
         for row in _heard_or_silent(connection, self._looked_at, now - silent_after):
             state, why = state_of(self._vitals(row), silent_after, now)
-            if (state, why) == (row.state, row.reason):
-                continue
-            changed += 1
-            mine = DEVICES.c.device == row.device
-            connection.execute(sa.update(DEVICES).where(mine).values(state=state, reason=why))
-            _alarm(connection, row.device, state, why, now)
+            if (state, why) != (row.state, row.reason):
+                changed.append({"about": row.device, "state": state, "reason": why})
+        if changed:
+            one = sa.update(DEVICES).where(DEVICES.c.device == sa.bindparam("about"))
+            connection.execute(one, changed)
+            _alarm(connection, changed, now)
         self._looked_at = now - MARGIN_S
-        return changed
+        return len(changed)
 
     def _take(self, connection: sa.Connection) -> None:
         columns = [WINDOWS.c[name] for name in ("arrival", "device", "release", "answers", "errors", "p99_us")]
@@ -170,16 +170,21 @@ class Health:
         )
 
 
-def _alarm(connection: sa.Connection, device: str, state: State, why: str, now: float) -> None:
-    for kind in (State.SILENT, State.DEGRADED):
-        if state is not kind:
-            close_alarm(connection, kind, device, now)
-    if state is State.SILENT:
-        alarm = Alarm("silent", "warn", f"{device} is silent", why, "Check its power and network.", device)
-        open_alarm(connection, alarm, now)
-    elif state is State.DEGRADED:
-        mend = f"Look at it: edgeml fleet telemetry {device}"
-        open_alarm(connection, Alarm("degraded", "warn", f"{device} is degraded", why, mend, device), now)
+def _alarm(connection: sa.Connection, changed: Sequence[Mapping[str, str]], now: float) -> None:
+    """Open an alarm for each device that has become silent or degraded, and close those that no longer hold."""
+    about_devices = sa.and_(ALARMS.c.kind.in_((State.SILENT, State.DEGRADED)), ALARMS.c.closed_at.is_(None))
+    open_now = {(row.device, row.kind) for row in connection.execute(sa.select(ALARMS).where(about_devices))}
+    for row in changed:
+        device, state, why = row["about"], row["state"], row["reason"]
+        for kind in (State.SILENT, State.DEGRADED):
+            if state != kind and (device, kind) in open_now:
+                close_alarm(connection, kind, device, now)
+        if state == State.SILENT:
+            alarm = Alarm("silent", "warn", f"{device} is silent", why, "Check its power and network.", device)
+            open_alarm(connection, alarm, now)
+        elif state == State.DEGRADED:
+            mend = f"Look at it: edgeml fleet telemetry {device}"
+            open_alarm(connection, Alarm("degraded", "warn", f"{device} is degraded", why, mend, device), now)
 
 
 def _heard_or_silent(

@@ -24,9 +24,10 @@ from edgeml.server import children
 from edgeml.server.alarms import Alarm, close_alarm, open_alarm
 from edgeml.server.decisions import Decision, decide
 from edgeml.server.store import Store
-from edgeml.server.tables import RETRAINS
+from edgeml.server.tables import RELEASES, RETRAINS
 
 SCHEMA: Final = "edgeml.retrain/1"
+BEFORE_S: Final = 0.001
 MEND: Final = "Read fleet/retrain.log, then add labels that show what has changed."
 _LOG = logging.getLogger(__name__)
 
@@ -140,7 +141,9 @@ class Retrain:
         row = {"ended_at": now, "verdict": verdict, "detail": detail, "release": result.release if result else None}
         with self._store.writing() as connection:
             connection.execute(sa.update(RETRAINS).where(RETRAINS.c.id == self._id).values(row))
-            decide(connection, _decision(result, detail), now)
+            signed_at = connection.scalar(sa.select(RELEASES.c.created_at).where(RELEASES.c.name == row["release"]))
+            # The challenger won when its release was signed, which is before its rollout began and the child ended.
+            decide(connection, _decision(result, detail), now if signed_at is None else signed_at - BEFORE_S)
             if verdict == "pass":
                 close_alarm(connection, "retrain", None, now)
             else:

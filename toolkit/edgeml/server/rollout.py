@@ -96,7 +96,7 @@ def judge_canary(store: Store, project: Project, now: float) -> None:
             return
         rollout = _rollout(row)
         seen = members(connection, rollout.release, now - silent_after_s(project.fleet))
-        seen = [m for m in seen if m.device in rollout.canaries]
+        seen = [m for m in seen if m.device in rollout.tries_first]
         there = [m for m in seen if m.alive or m.runs == rollout.release]  # one that fell silent does not hold it up
         evidence = _evidence(connection, project, rollout, seen)
     running = sum(m.runs == rollout.release for m in seen)
@@ -195,7 +195,7 @@ def members(connection: sa.Connection, release: str, heard_since: float) -> list
     covered = set(connection.scalars(sa.select(BUNDLES.c.target).where(BUNDLES.c.release == release)))
     refusals = sa.select(REPORTS.c.device).where(REPORTS.c.offered == release, REPORTS.c.event.in_(FAILED)).distinct()
     failed = set(connection.scalars(refusals))
-    columns = (DEVICES.c.device, DEVICES.c.target, DEVICES.c.release, DEVICES.c.last_seen)
+    columns = [DEVICES.c[name] for name in ("device", "target", "release", "last_seen", "desired")]
     return [
         Member(
             row.device,
@@ -204,6 +204,7 @@ def members(connection: sa.Connection, release: str, heard_since: float) -> list
             alive=row.last_seen is not None and row.last_seen >= heard_since,
             failed=row.device in failed and row.release != release,
             covered=row.target in covered,
+            told=row.desired,
         )
         for row in connection.execute(sa.select(*columns))
     ]
@@ -300,14 +301,11 @@ def _by_hand(store: Store, event: Event, status: Any, words: str, by: str) -> No
 
 
 def _desire(connection: sa.Connection, rollout: Rollout, seen: Sequence[Member]) -> None:
-    now_desired = dict(connection.execute(sa.select(DEVICES.c.device, DEVICES.c.desired)).all())
-    for member in seen:
-        if member.covered and (wanted := desired(rollout, member)) != now_desired.get(member.device):
-            _set_desired(connection, member.device, wanted)
-
-
-def _set_desired(connection: sa.Connection, device: str, release: str | None) -> None:
-    connection.execute(sa.update(DEVICES).where(DEVICES.c.device == device).values(desired=release))
+    """Tell each device what it should run, where that is another release than it was told."""
+    wanted = [(m.device, desired(rollout, m), m.told) for m in seen if m.covered]
+    changed = [{"about": device, "desired": release} for device, release, told in wanted if release != told]
+    if changed:
+        connection.execute(sa.update(DEVICES).where(DEVICES.c.device == sa.bindparam("about")), changed)
 
 
 def _move(connection: sa.Connection, id: int, rollout: Rollout, event: Event, reason: str, now: float) -> Rollout:

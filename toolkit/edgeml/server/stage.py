@@ -9,6 +9,7 @@ paused     nobody is offered it who was not yet; it goes on, or is aborted, when
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,7 @@ class Member:
         alive: Whether it was heard of lately.
         failed: Whether it refused the release or went back from it.
         covered: Whether the release has a bundle for its target.
+        told: The release that it was told to run.
     """
 
     device: str
@@ -84,6 +86,7 @@ class Member:
     alive: bool
     failed: bool = False
     covered: bool = True
+    told: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class Rollout:
     stage: Stage
     canaries: tuple[str, ...] = ()
     resumes: Stage | None = None
+
+    @functools.cached_property
+    def tries_first(self) -> frozenset[str]:
+        """The canaries, to be looked up among thousands."""
+        return frozenset(self.canaries)
 
 
 def step(rollout: Rollout, event: Event) -> Rollout:
@@ -162,7 +170,7 @@ def desired(rollout: Rollout, member: Member) -> str | None:
         return rollout.previous
     if rollout.stage is Stage.PAUSED:
         return rollout.release if member.runs == rollout.release else rollout.previous
-    if rollout.stage is Stage.CANARY and member.device not in rollout.canaries:
+    if rollout.stage is Stage.CANARY and member.device not in rollout.tries_first:
         return rollout.previous
     return rollout.release
 

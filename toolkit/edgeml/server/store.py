@@ -110,12 +110,14 @@ class Store:
             received_at: Seconds since 1970, UTC.
         """
         with self.writing() as connection:
-            enrolled = set(connection.scalars(sa.select(tables.DEVICES.c.device)))
+            senders = sorted({m.device for m in messages})
+            mine = tables.DEVICES.c.device.in_(senders)
+            enrolled = set(connection.scalars(sa.select(tables.DEVICES.c.device).where(mine)))
             known = [m for m in messages if m.device in enrolled]
             _insert(connection, tables.WINDOWS, _window_rows(connection, known, received_at))
             _insert(connection, tables.REPORTS, [_report_row(m) for m in known if isinstance(m, Report)])
-            for message in known:
-                _hear(connection, message, received_at)
+            for device in sorted(enrolled):
+                _hear(connection, [m for m in known if m.device == device], received_at)
         return [Id(m.device, m.boot, m.sequence) for m in known]
 
 
@@ -205,21 +207,24 @@ def _report_row(report: Report) -> dict[str, Any]:
     }
 
 
-def _hear(connection: sa.Connection, message: Up, received_at: float) -> None:
-    """Note that a device was heard, and what it runs where this message is its newest; old ones come late from an outbox."""
-    devices = tables.DEVICES
-    said_at = min(message.ended_at if isinstance(message, Window) else message.at, received_at)
-    mine = devices.c.device == message.device
+def _hear(connection: sa.Connection, messages: Sequence[Up], received_at: float) -> None:
+    """Note that a device was heard, and what it runs by its newest message, unless a newer one came before.
+
+    Old messages come late from an outbox. A device's clock may run ahead; its messages count as said when they came.
+    """
+    devices, newest = tables.DEVICES, max(messages, key=_said_at)
+    said_at = min(_said_at(newest), received_at)
+    mine = devices.c.device == newest.device
     connection.execute(sa.update(devices).where(mine).values(last_seen=received_at))
-    newest: dict[str, Any] = {"said_at": said_at, "release": message.release}
-    if isinstance(message, Report) and message.agent:
-        newest |= {
-            "agent": _text(message.agent, 32),
-            "python": _text(message.python, 32),
-            "machine": _text(message.machine, 64),
-        }
     older = sa.or_(devices.c.said_at.is_(None), devices.c.said_at <= said_at)
-    connection.execute(sa.update(devices).where(mine, older).values(newest))
+    connection.execute(sa.update(devices).where(mine, older).values(said_at=said_at, release=newest.release))
+    for report in (m for m in messages if isinstance(m, Report) and m.agent):
+        about = {"agent": _text(report.agent, 32), "python": _text(report.python, 32)}
+        connection.execute(sa.update(devices).where(mine).values(about | {"machine": _text(report.machine, 64)}))
+
+
+def _said_at(message: Up) -> float:
+    return message.ended_at if isinstance(message, Window) else message.at
 
 
 def _quantile(histogram: Histogram | Latencies, share: float) -> float | None:
