@@ -22,8 +22,10 @@ from edgeml_targets.contract.reference import Reference, features
 
 if TYPE_CHECKING:
     from edgeml.data import Dataset
-    from edgeml_bench import Drop, Timing
+    from edgeml_bench import Timing
     from edgeml_compress import Compression
+
+Flags = npt.NDArray[np.bool_]
 
 FOREIGN_SAMPLES: Final = 200  # of each kind that is no input
 
@@ -105,14 +107,14 @@ def of_unknown(
 
 
 def of_challenger(
-    challenger: Model, champion: str, fresh: tuple[int, Drop] | None, test: tuple[int, Drop] | None
+    challenger: Model, champion: str, fresh: tuple[Flags, Flags] | None, test: tuple[Flags, Flags] | None
 ) -> ChallengerEvidence:
-    """Turn what the challenger lost against the champion into what it gained.
+    """Turn where champion and challenger are right into what the challenger gained.
 
     Args:
         challenger: The new model.
         champion: The id of the model that runs; empty where there is none.
-        fresh, test: Samples, and points lost on them; `None` without a champion or without samples.
+        fresh, test: Whether the champion's artifact, and the challenger's, answer each sample rightly, (samples,) each.
     """
     (fresh_count, gained), (test_count, kept) = (_gain(fresh), _gain(test))
     return ChallengerEvidence(challenger.id, champion, fresh_count, *gained, test_count, *kept)
@@ -128,11 +130,14 @@ def of_budget(model: Model, compression: Compression, races: dict[str, Timing]) 
     return BudgetEvidence(model.id, tuple(costs))
 
 
-def _gain(lost: tuple[int, Drop] | None) -> tuple[int, tuple[float, float, float]]:
-    if lost is None:
+def _gain(right: tuple[Flags, Flags] | None) -> tuple[int, tuple[float, float, float]]:
+    """Return the number of samples, and the points gained on them with the paired 95 % interval."""
+    from edgeml_bench import paired_drop
+
+    if right is None or len(right[0]) == 0:
         return 0, (0.0, 0.0, 0.0)
-    count, drop = lost
-    return count, (-drop.points, -drop.high, -drop.low)
+    lost = paired_drop(*right)
+    return len(right[0]), (-lost.points, -lost.high, -lost.low)
 
 
 def _flagged(reference: Reference, batch: npt.NDArray[np.floating]) -> float:

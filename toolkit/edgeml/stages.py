@@ -6,16 +6,19 @@ prepare -> engineer -> evaluate -> deploy. `edgeml train`, `compress`, `fleet re
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from edgeml import evidence, ledger, lifecycle
 from edgeml.drill import drills
 from edgeml.gates import success_criteria_stated
+from edgeml.gates.challenger_beats_champion import ChallengerEvidence
 from edgeml.gates.fallback_tried import FallbackEvidence
 from edgeml.model import Model
 from edgeml.project import Project
@@ -25,9 +28,12 @@ from edgeml_targets.contract.progress import SILENT, Progress
 if TYPE_CHECKING:
     from edgeml.data import Dataset
     from edgeml_agent.messages import Release
-    from edgeml_bench import Drop, Timing
+    from edgeml_bench import Timing
     from edgeml_compress import Compression
     from edgeml_compress.results import TargetResult
+
+Flags = npt.NDArray[np.bool_]
+Indexes = npt.NDArray[np.int64]
 
 RACE_S: Final = 3.0  # a target: enough to see 2 % on a quiet machine
 
@@ -43,13 +49,22 @@ class Champion:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A model whose artifacts were made, measured and packed: the results, and each target's bundle."""
+    """A model whose artifacts were made, measured and packed.
+
+    Args:
+        model: The model.
+        compression: What was made of it.
+        bundles, fallbacks: The new bundle, and the one to fall back to, a target each.
+        champion: What the fleet runs, `None` before the first release.
+        fresh_right: Whether its artifact answers each newly labelled sample rightly, `None` without a champion.
+    """
 
     model: Model
     compression: Compression
     bundles: dict[str, Path]
     champion: Champion | None = None
     fallbacks: dict[str, Path] = field(default_factory=dict)
+    fresh_right: Flags | None = None
 
 
 def prepare(project: Project, *, progress: Progress = SILENT) -> Dataset:
@@ -61,16 +76,34 @@ def prepare(project: Project, *, progress: Progress = SILENT) -> Dataset:
     """
     from edgeml import data
 
+    judge_criteria(project)
+    dataset = data.prepare(project, progress=progress)
+    judge_data(project, dataset)
+    return dataset
+
+
+def judge_criteria(project: Project) -> None:
+    """Let the first gate judge whether success is stated.
+
+    Raises:
+        GateFailed: It is not.
+    """
     criteria = success_criteria_stated.evidence_of(project)
     lifecycle.require([lifecycle.record(project, "success_criteria_stated", criteria, subject=project.name)])
-    dataset = data.prepare(project, progress=progress)
+
+
+def judge_data(project: Project, dataset: Dataset) -> None:
+    """Let the gates of data understanding and data preparation judge a dataset.
+
+    Raises:
+        GateFailed: One of them does not hold.
+    """
     judged = {
         "enough_samples_a_class": evidence.of_samples(dataset),
         "no_sample_in_two_splits": evidence.of_splits(dataset),
         "data_unit_tests_hold": evidence.of_data_tests(dataset),
     }
     _judge(project, judged, subject=dataset.version)
-    return dataset
 
 
 def engineer(project: Project, dataset: Dataset, *, progress: Progress = SILENT) -> Model:
@@ -131,14 +164,15 @@ def judge_artifacts(
             fallbacks[target.target] = float_path
     reference = read_manifest(next(iter(bundles.values()))).reference
     known, _ = dataset.ready_at(reference_indexes(dataset))
+    against, fresh_right = _against(project, model, dataset, bundles, champion)
     judged = {
         "artifact_meets_criterion": evidence.of_criterion(model, compression),
         "unknown_inputs_flagged": evidence.of_unknown(model, reference, known),
-        "challenger_beats_champion": _against(project, model, dataset, bundles, champion),
+        "challenger_beats_champion": against,
     }
     progress.end(f"{len(bundles)} bundles, {len(fallbacks)} to fall back to")
     _judge(project, judged, subject=model.id)
-    return Evaluated(model, compression, bundles, champion, fallbacks)
+    return Evaluated(model, compression, bundles, champion, fallbacks, fresh_right)
 
 
 def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress: Progress = SILENT) -> Release:
@@ -171,8 +205,33 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
         )
     finally:
         store.close()
+    if evaluated.fresh_right is not None and len(evaluated.fresh_right):
+        _note_accuracy(project, release.name, evaluated.fresh_right)
     progress.end(f"{release.name}, signed: {len(release.bundles)} bundles")
     return release
+
+
+def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -> Release:
+    """Release the latest model: judged from its data on, compressed if it was not yet, packed, signed, rolled out.
+
+    Raises:
+        GateFailed: A gate of any phase before does not hold.
+        EdgemlError: There is no model yet.
+    """
+    from edgeml.compression import compressed_folder, load_compression
+    from edgeml.data import open_dataset
+    from edgeml.model import latest_model
+
+    model = latest_model(project)
+    dataset = open_dataset(project, model.manifest.dataset)
+    judge_criteria(project)
+    judge_data(project, dataset)
+    judge_model(project, model, dataset)
+    folder = compressed_folder(project, model)
+    if not (folder / "compression.json").exists():
+        return deploy(project, evaluate(project, model, dataset, progress=progress), notes=notes, progress=progress)
+    evaluated = judge_artifacts(project, model, dataset, load_compression(folder), progress=progress)
+    return deploy(project, evaluated, notes=notes, progress=progress)
 
 
 def champion_of(project: Project) -> Champion | None:
@@ -225,28 +284,47 @@ def _runs_here(project: Project, target: str) -> bool:
 
 def _against(
     project: Project, model: Model, dataset: Dataset, bundles: dict[str, Path], champion: Champion | None
-) -> msgspec.Struct:
-    """Compare the compressed challenger with the compressed champion on one target that runs here."""
+) -> tuple[ChallengerEvidence, Flags | None]:
+    """Compare compressed challenger and champion on one target that runs here; also say where the challenger is right."""
     shared = [t for t in bundles if champion and t in champion.bundles and _runs_here(project, t)]
     if champion is None or champion.model == model.id or not shared:
-        return evidence.of_challenger(model, "", None, None)
+        return evidence.of_challenger(model, "", None, None), None
+    old, new = champion.bundles[shared[0]], bundles[shared[0]]
     fresh = np.intersect1d(dataset.newest, dataset.splits["validation"])
-    new, old = bundles[shared[0]], champion.bundles[shared[0]]
-    lost_fresh = (len(fresh), _lost(dataset, fresh, old, new)) if len(fresh) else None
-    test = dataset.splits["test"]
-    lost_test = (len(test), _lost(dataset, test, old, new)) if len(test) else None
-    return evidence.of_challenger(model, champion.model, lost_fresh, lost_test)
+    on_fresh = _right_of_both(dataset, fresh, old, new)
+    if len(fresh):
+        _note_accuracy(project, champion.release, on_fresh[0])
+    on_test = _right_of_both(dataset, dataset.splits["test"], old, new)
+    return evidence.of_challenger(model, champion.model, on_fresh, on_test), on_fresh[1]
 
 
-def _lost(dataset: Dataset, indexes: np.ndarray[tuple[int], np.dtype[np.int64]], old: Path, new: Path) -> Drop:
-    from edgeml_bench import paired_drop
+def _right_of_both(dataset: Dataset, indexes: Indexes, old: Path, new: Path) -> tuple[Flags, Flags]:
+    if len(indexes) == 0:
+        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+    return right_of(old, dataset, indexes), right_of(new, dataset, indexes)
 
-    return paired_drop(*(right_of(path, dataset, indexes) for path in (old, new)))
+
+def _note_accuracy(project: Project, release: str, right: Flags) -> None:
+    """Tell the fleet page what a release's answers are worth on new labels."""
+    from edgeml.server.store import Store
+    from edgeml.server.tables import ACCURACIES
+
+    store = Store.of(project)
+    try:
+        with store.writing() as connection:
+            row = {
+                "at": time.time(),
+                "release": release,
+                "right": int(right.sum()),
+                "labelled": len(right),
+                "of": "new labels",
+            }
+            connection.execute(ACCURACIES.insert().values(row))
+    finally:
+        store.close()
 
 
-def right_of(
-    bundle: Path, dataset: Dataset, indexes: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def right_of(bundle: Path, dataset: Dataset, indexes: Indexes) -> Flags:
     """Return for each sample of `indexes` whether a bundle's artifact answers it rightly, (samples,).
 
     Raises:
@@ -256,11 +334,7 @@ def right_of(
     return right_on(bundle, inputs, labels)
 
 
-def right_on(
-    bundle: Path,
-    inputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def right_on(bundle: Path, inputs: npt.NDArray[np.float32], labels: Indexes) -> Flags:
     """Return for each input, as the network is fed, whether a bundle's artifact answers it rightly, (samples,)."""
     from edgeml_bench import answers
     from edgeml_bench.accuracy import right_answers

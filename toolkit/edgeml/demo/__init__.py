@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edgeml import lifecycle, stages
+from edgeml import ledger, lifecycle, stages
 from edgeml.demo import watch
 from edgeml.demo.processes import Processes, wait_for
 from edgeml.demo.result import Accuracies, AgentState, Demo, Scene
@@ -23,6 +23,7 @@ from edgeml.demo.world import LEVEL, Images, Labels, Tally, World, corrupt
 from edgeml.demo.world import Scene as Shown
 from edgeml.figures import percent
 from edgeml.flash import flash_device
+from edgeml.gates import Verdict
 from edgeml.project import Project, load_project
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
@@ -173,8 +174,8 @@ def _loop(
     recovered = _measured("recovered", tally, run)
     challenger = _on_the_host(project, after, tally, live.corrupted, dataset)
     wait_for(
-        "quiet windows of the new release",
-        lambda: watch.quiet_windows(store, after) or None,
+        "a quiet verdict on the new release",
+        lambda: True if _drift_passes(project, after) else None,
         limit_s=SCENE_LIMIT_S,
         processes=processes,
     )
@@ -248,6 +249,11 @@ def _on_the_host(project: Project, release: str, tally: Tally, shown: Shown, dat
     return right / tally.answers
 
 
+def _drift_passes(project: Project, release: str) -> bool:
+    found = [r for r in ledger.read(project.ledger) if r.gate == "no_drift"]
+    return bool(found) and found[-1].subject == release and found[-1].verdict == Verdict.PASS
+
+
 def _agents(store: Store) -> tuple[AgentState, ...]:
     import sqlalchemy as sa
 
@@ -261,10 +267,10 @@ def _agents(store: Store) -> tuple[AgentState, ...]:
 def _reported(project: Project, demo: Demo, artifacts: tuple[object, ...], began: float) -> Demo:
     import msgspec
 
-    from edgeml.report import demo as report
+    from edgeml.report.demo import write
 
     path = project.root / "report.html"
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     done = msgspec.structs.replace(demo, artifacts=artifacts, report=str(shown), seconds=time.time() - began)
-    report.write(done, path)
+    write(done, path)
     return done
