@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from edgeml.project import Project, load_project
 
 EVEN = "calibration = 0.1\nvalidation = 0.2\ntest = 0.2\ngolden = 0.02"

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgeml.project import FILE, init_project, load_project, starter_names
 from edgeml.project_errors import lines_of
 from edgeml_targets.contract.errors import EdgemlError
-from hypothesis import given
-from hypothesis import strategies as st
 
 STARTER = "image"
 

@@ -33,7 +33,6 @@ def scratch(folder: Path) -> Iterator[Path]:
     """
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _ignore_in_git(folder)
         _sweep(folder)
         made = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=folder))
     try:
@@ -51,6 +50,7 @@ def publish(made: Path, name: str) -> Path:
     """
     final = made.parent / name
     with told(final):
+        _ignore_in_git(made.parent)
         for file in made.iterdir():
             _fsync(file)
         fsync_folder(made)

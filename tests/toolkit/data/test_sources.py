@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgeml.data.sources import Raw, read_source
 from edgeml.data.sources.mnist import mnist_5k
 from edgeml.project import DataSection

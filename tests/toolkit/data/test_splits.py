@@ -4,10 +4,11 @@ import hashlib
 
 import numpy as np
 import numpy.typing as npt
-from edgeml.data.splits import SPLITS, share_out, share_out_added
-from edgeml.project import Splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from edgeml.data.splits import SPLITS, share_out, share_out_added
+from edgeml.project import Splits
 
 SHARES = Splits(calibration=0.06, validation=0.1, test=0.1, golden=0.01, live=0.2)
 
