@@ -198,7 +198,7 @@ def _latency(m: Measures) -> Panel:
 
 def _temperature(m: Measures) -> Panel:
     if not m.temperature_c.measured:
-        return _absent("Temperature", "no thermal sensor was found on this device")
+        return _absent("Temperature", "no thermal sensor found")
     newest = m.temperature_c.newest or 0.0
     low, high, step = charts.nice_range(_lowest(m.temperature_c) - 2, _highest(m.temperature_c) + 2, 2)
     line = charts.line(0, "temperature", m.temperature_c.points)
@@ -208,7 +208,7 @@ def _temperature(m: Measures) -> Panel:
 
 def _memory(m: Measures) -> Panel:
     if not m.memory_mb.measured:
-        return _absent("Memory", "this device's agent cannot read it")
+        return _absent("Memory", "the agent cannot read it here")
     newest = m.memory_mb.newest or 0.0
     low, high, step = charts.nice_range(0, max(_highest(m.memory_mb), LABEL_ROOM * (m.memory_limit_mb or 0)), 2)
     line = charts.line(0, "memory", m.memory_mb.points)

@@ -41,7 +41,7 @@ def add(site: Site) -> None:
         def show(view: Overview) -> None:
             for name, part in parts.items():
                 part.show(render("overview", name, view))
-            buttons.show(view.rollout)
+            buttons.show(view.rollout if view.rollout is not None and view.rollout.running else None)
             head.set_visibility(view.rollout is not None)
 
         async def refresh() -> None:

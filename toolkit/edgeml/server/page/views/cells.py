@@ -111,7 +111,7 @@ class Cells:
 def read_cells(connection: sa.Connection, scene: Scene, rollout: Rollout | None) -> Cells:
     """Count the devices by target, release and state, and read each target's latency."""
     query = sa.select(DEVICES.c.target, RELEASE, DEVICES.c.state, sa.func.count())
-    rows = connection.execute(query.group_by(DEVICES.c.target, RELEASE, DEVICES.c.state)).tuples().all()
+    rows = connection.execute(query.group_by(DEVICES.c.target, RELEASE, DEVICES.c.state)).all()
     total = sum(row[3] for row in rows)
     columns = _columns(rows, rollout)
     by_cell: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -176,7 +176,7 @@ def _names(
 ) -> dict[tuple[str, str], list[tuple[str, str]]]:
     query = sa.select(DEVICES.c.target, RELEASE, DEVICES.c.state, DEVICES.c.device).limit(MOST_NAMED)
     found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for target, release, state, device in connection.execute(query).tuples():
+    for target, release, state, device in connection.execute(query):
         found[target, _column(release, columns)].append((state, device))
     return found
 
@@ -196,9 +196,9 @@ def _latencies(connection: sa.Connection, scene: Scene) -> dict[str, Latency]:
     ranked = sa.select(DEVICES.c.device, DEVICES.c.target, order.label("rank")).where(DEVICES.c.last_seen.is_not(None))
     inner = ranked.subquery()
     sampled = sa.select(inner.c.device, inner.c.target).where(inner.c.rank <= SAMPLED).subquery()
-    target_of = dict(connection.execute(sa.select(sampled.c.device, sampled.c.target)).tuples().all())
+    target_of = dict(connection.execute(sa.select(sampled.c.device, sampled.c.target)).all())
     by_target: dict[str, list[float]] = defaultdict(list)
-    for device, p99_us, _ in connection.execute(newest_windows(sampled)).tuples():
+    for device, p99_us, _ in connection.execute(newest_windows(sampled)):
         if p99_us is not None and device in target_of:
             by_target[target_of[device]].append(p99_us)
     return {t: latency(statistics.median(found), scene.latency_budget_us(t)) for t, found in by_target.items()}

@@ -99,7 +99,7 @@ def read_devices(connection: sa.Connection, scene: Scene, asked: Asked) -> Devic
     shown = query.limit(ROWS).offset((asked.page - 1) * ROWS)
     found = connection.execute(shown).mappings().all()
     chosen = shown.with_only_columns(DEVICES.c.device).subquery()
-    newest = {device: (p99, ended) for device, p99, ended in connection.execute(newest_windows(chosen)).tuples()}
+    newest = {device: (p99, ended) for device, p99, ended in connection.execute(newest_windows(chosen))}
     rows = tuple(_row(row, newest.get(row["device"], (None, None)), scene) for row in found)
     heading, lead = _verdict(read_counts(connection), asked, total)
     return Devices(heading, lead, asked, rows, Page(asked.page, ROWS, total, asked.address))

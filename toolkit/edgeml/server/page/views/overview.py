@@ -115,7 +115,7 @@ def read_overview(connection: sa.Connection, scene: Scene, timeline: Timeline) -
 def read_counts(connection: sa.Connection) -> dict[str, int]:
     """Return how many devices are in each state."""
     query = sa.select(DEVICES.c.state, sa.func.count()).group_by(DEVICES.c.state)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def verdict(
@@ -152,7 +152,7 @@ def verdict(
         head = f"{healthy:,} of {counted(devices, 'device')} {'is' if healthy == 1 else 'are'} healthy"
     lead = " ".join(part for part in (below_floor, *_story(chain, rollout)) if part)
     if not lead:
-        lead = "Nothing was decided yet." if not alarms.entries else ""
+        lead = full_stop(alarms.entries[0].title) if alarms.entries else "Nothing was decided yet."
     status: Status = "bad" if any(a.status == "bad" for a in alarms.entries) and not fleet else "warn"
     quiet = healthy == devices and not alarms.entries and not below_floor
     return Verdict("ok" if quiet else status, f"{head}, but {trouble}" if trouble else head, lead, _todo(counts))
@@ -160,7 +160,7 @@ def verdict(
 
 def ticks(span: Span, now: float, most: int) -> tuple[tuple[float, str], ...]:
     """Return times for an axis below a span: (share of the width from the left, text), at round times of day."""
-    steps = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
+    steps = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400, 172800)
     step = next(s for s in steps if span.seconds / s <= most)
     begin = span.begin(now)
     first = -(-begin // step) * step
@@ -179,7 +179,7 @@ def _story(chain: tuple[Step, ...], rollout: Rollout | None) -> list[str]:
     if chain and chain[0].kind == "drift":
         told.append(full_stop(f"{capital(chain[0].title)} at {chain[0].time} ({chain[0].figure})"))
     elif chain:
-        told.append(f"{capital(chain[-1].title)} at {chain[-1].time}.")
+        told.append(full_stop(f"The last decision, {chain[-1].time}: {chain[-1].title}"))
     if rollout is not None and rollout.running:
         stage = rollout.stages[rollout.at]
         verb = "is paused" if rollout.paused else "is in canary on" if stage.name == "Canary" else "goes to the fleet:"

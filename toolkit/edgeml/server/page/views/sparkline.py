@@ -52,8 +52,12 @@ def sparkline(series: Sequence[tuple[float, float]], frame: Frame) -> Line:
     high, low = max(figures, default=1.0), min(figures, default=0.0) if frame.zoomed else 0.0
     room = max(high - low, LEAST_RANGE) * HEADROOM
     high, low = high + room, low - room if frame.zoomed else low
-    if frame.limit is not None and not frame.zoomed:
+    middle = sorted(figure for _, figure in series)[len(series) // 2] if series else 0.0
+    below = frame.limit is None or middle <= frame.limit
+    if frame.limit is not None and below and not frame.zoomed:
         high = max(high, frame.limit / (1 - NAME_ROOM))  # the limit's name stands above it
+    if frame.limit is not None and not below:
+        low = min(low, frame.limit - (high - frame.limit) * NAME_ROOM / (1 - NAME_ROOM))  # and here below it
 
     def place(at: float, figure: float) -> tuple[float, float]:
         return 100 * (at - frame.begin) / (frame.end - frame.begin), 100 * (high - figure) / max(
@@ -66,10 +70,9 @@ def sparkline(series: Sequence[tuple[float, float]], frame: Frame) -> Line:
         joined = before is not None and at - before <= frame.gap_s
         path.append(f"{'L' if joined else 'M'}{x:.2f} {y:.2f}")
         before = at
-    middle = sorted(figure for _, figure in series)[len(series) // 2] if series else 0.0
     return Line(
         "".join(path),
         None if frame.limit is None else place(frame.begin, frame.limit)[1],
         place(*series[-1]) if series else None,
-        frame.limit is None or middle <= frame.limit,
+        below,
     )
