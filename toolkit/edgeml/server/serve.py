@@ -34,7 +34,7 @@ from edgeml.server.store import Store
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import told
 
-CONNECT_LIMIT_S: Final = 10.0
+CONNECT_LIMIT_S: Final = 5.0
 GRACE_S: Final = 2  # for open pages, whose connections would otherwise hold the end up
 ROUND_S: Final = 0.05
 ANY: Final = ("0.0.0.0", "::")
