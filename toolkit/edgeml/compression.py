@@ -167,7 +167,8 @@ def _gains(targets: Sequence[TargetResult]) -> list[str]:
     changed = [t for t in targets if t.artifact != t.float_artifact]
     smaller = _span([t.float_size_bytes / t.size_bytes for t in changed], "{:.1f}")
     times = _span([faster(t) for t in changed], "{:.1f}")
-    return [f"{span} times {word}" for span, word in ((times, "faster"), (smaller, "smaller")) if span]
+    pace = "as fast as float" if times == "1.0" else f"{times} times faster"
+    return [*([pace] if times else []), *([f"{smaller} times smaller"] if smaller else [])]
 
 
 def faster(result: TargetResult) -> float | None:

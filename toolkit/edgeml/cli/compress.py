@@ -173,4 +173,5 @@ def _accuracy(result: TargetResult, done: Compression) -> str:
     taken = result.candidate(result.chosen)
     if taken.drop_points is None or taken.drop_low is None or taken.drop_high is None:
         return number(None)
-    return f"{signed(-taken.drop_points)} ({signed(-taken.drop_high)} to {signed(-taken.drop_low)})"
+    change, low, high = (signed(round(-drop, 1) + 0.0) for drop in (taken.drop_points, taken.drop_high, taken.drop_low))
+    return f"{change} ({low} to {high})"

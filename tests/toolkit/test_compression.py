@@ -1,0 +1,122 @@
+"""`edgeml compress` from outside: one document on standard output, files where it says, exit codes; and in a project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgeml.compression import Options, compress_file, compress_project, load_compression, summary
+from edgeml.data import prepare
+from edgeml.project import Budget, DataSection, Project, Splits
+from edgeml.train.imported import import_model
+from edgeml_compress import Compression
+
+HERE, ELSEWHERE = "x86_64-onnxruntime", "raspberrypi5-onnxruntime"
+COMMAND = str(Path(sys.executable).parent / "edgeml")
+
+
+@pytest.fixture
+def work(tiny_cnn: Path, images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # type: ignore[no-untyped-def]
+    """A folder, entered, with `tiny.onnx` and `x.npy`."""
+    (tmp_path / "tiny.onnx").write_bytes(tiny_cnn.read_bytes())
+    np.save(tmp_path / "x.npy", images(60))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def edgeml(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_document_stands_alone_on_standard_output_and_names_what_is_there(work: Path) -> None:
+    done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--target", ELSEWHERE, "--json")
+    assert done.returncode == 0, done.stderr
+    found = msgspec.json.decode(done.stdout, type=Compression)
+    assert found.schema == "edgeml.compress/1" and found.evaluation_samples == 20
+    assert found.report == "out/report.html" and (work / found.report).is_file()
+    (target,) = found.targets
+    assert target.artifact.startswith(f"out/{ELSEWHERE}/tiny.int8") and (work / target.artifact).is_file()
+    assert target.float_artifact == "tiny.onnx" and target.accuracy is None and target.p50_us is None
+    assert found.command == f"edgeml compress tiny.onnx --calibration x.npy --target {ELSEWHERE} --json"
+
+
+def test_people_get_a_table_a_sentence_and_paths(work: Path) -> None:
+    done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--target", ELSEWHERE)
+    assert done.returncode == 0, done.stderr
+    assert "in budget" in done.stdout and "Report    out/report.html" in done.stdout
+    assert all(len(line) <= 100 for line in done.stdout.splitlines()[:5])
+    assert [line.split()[1] for line in done.stderr.splitlines()] == ["Read", "Calibrated", "Made", "Measured"]
+
+
+def test_a_budget_that_nothing_meets_is_exit_code_1_with_the_nearest(work: Path) -> None:
+    asked = ("--target", ELSEWHERE, "--max-size-bytes", "1000", "--json")
+    done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked)
+    assert done.returncode == 1
+    (target,) = msgspec.json.decode(done.stdout, type=Compression).targets
+    assert target.unmet == f"{target.chosen} takes {target.size_bytes:,} bytes, the budget is 1,000"
+    assert target.unmet in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("tiny.onnx",), "tiny.onnx: no samples to calibrate with"),
+        (("--calibration", "x.npy"), "--calibration: no model is given"),
+        (("tiny.onnx", "--calibration", "x.npy", "--target", "x86_64-onnxruntim"), "did you mean x86_64-onnxruntime?"),
+        (("tiny.onnx", "--calibration", "x.npy", "--preprocess", "none.toml"), "none.toml: no such file"),
+        ((), "edgeml.toml"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments: tuple[str, ...], named: str, work: Path) -> None:
+    there = sorted(work.rglob("*"))
+    done = edgeml("compress", *arguments)
+    assert done.returncode == 2 and named in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == "" and sorted(work.rglob("*")) == there
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(work: Path) -> None:
+    (work / "file").write_text("in the way")
+    done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--target", ELSEWHERE, "--out", "file/out")
+    assert done.returncode == 2 and "file/out" in done.stderr.splitlines()[-1]
+
+
+def test_options_reach_the_choice(work: Path) -> None:
+    np.save("y.npy", np.arange(60) % 10)
+    options = Options(labels=Path("y.npy"), max_drop=100.0, budget=Budget(size_bytes=10**6))
+    found = compress_file(Path("tiny.onnx"), Path("x.npy"), [ELSEWHERE], Path("out"), options=options)
+    assert found.labelled and found.max_drop == 100.0 and found.targets[0].size_budget_bytes == 10**6
+    assert found.targets[0].chosen.startswith("int8")
+    assert summary(found).startswith(f"{found.targets[0].chosen} on {ELSEWHERE}: within the budget of 100.0 points, ")
+
+
+def test_a_project_is_compressed_from_its_own_splits(work: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("data.npz", inputs=rng.standard_normal((400, 3, 16, 16)).astype(np.float32), labels=np.arange(400) % 10)
+    project = Project(
+        root=work,
+        name="tiny",
+        scope="a test",
+        targets=(ELSEWHERE,),
+        data=DataSection(source="data.npz", splits=Splits(calibration=0.2, validation=0.2, test=0.3)),
+    )
+    dataset = prepare(project)
+    model = import_model(project, Path("tiny.onnx"))
+    found = compress_project(project)
+    assert found.evaluation_samples == len(dataset.splits["test"])
+    assert found.range_samples == len(dataset.splits["calibration"])
+    assert found.labelled and Path(found.targets[0].artifact).is_file()
+    kept = load_compression(project.workspace / "compressed" / model.id)
+    assert kept == found
+
+
+def test_a_result_is_found_from_another_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compress_file(Path("tiny.onnx"), Path("x.npy"), [ELSEWHERE], Path("out"))
+    (work / "elsewhere").mkdir()
+    monkeypatch.chdir(work / "elsewhere")
+    found = load_compression(work / "out")
+    assert found.model == "../tiny.onnx" and Path(found.targets[0].artifact).is_file()
