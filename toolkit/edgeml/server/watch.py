@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from edgeml import lifecycle
+from edgeml import ledger, lifecycle
 from edgeml.figures import number, percent
 from edgeml.gates.no_drift import DriftEvidence
 from edgeml.ledger import Record
@@ -63,6 +63,8 @@ class Watch:
     def __init__(self, project: Project, store: Store) -> None:
         self._project, self._store = project, store
         self._references: dict[str, References] = {}
+        # A canary's spans are judged before it is the fleet's release: the first verdict is the first since then.
+        self._recorded = {r.subject for r in ledger.read(project.ledger) if r.gate == "no_drift"}
         with store.reading() as connection:
             newest = connection.scalar(sa.select(sa.func.max(WINDOWS.c.arrival)))
         self._devices_through, self._devices_at = int(newest or 0), time.time()
@@ -152,7 +154,7 @@ class Watch:
             title = "Inputs look like the reference again"
             figure = _figure(found, frozenset({found.worst}))
             decide(connection, Decision("drift", "ok", title, figure, record.reason, evidence=record.evidence), now)
-        elif not found.hits and _is_first(connection, view):
+        elif not found.hits and view.release not in self._recorded:
             self._record(view.release, found, moved)
 
     def _record(self, release: str, found: Judgement, moved: frozenset[str]) -> Record:
@@ -166,6 +168,7 @@ class Watch:
             limit=found.effects[feature].limit,
             unknown_share=found.unknown_share,
         )
+        self._recorded.add(release)
         return lifecycle.record(self._project, "no_drift", evidence, subject=release, by=POLICY)
 
     def _references_of(self, release: str) -> References:
@@ -196,10 +199,6 @@ def _mine(view: View) -> sa.ColumnElement[bool]:
     return sa.and_(
         JUDGEMENTS.c.release == view.release, device.is_(None) if view.device is None else device == view.device
     )
-
-
-def _is_first(connection: sa.Connection, view: View) -> bool:
-    return len(connection.scalars(sa.select(JUDGEMENTS.c.id).where(_mine(view)).limit(2)).all()) < 2
 
 
 def _quiet_history(connection: sa.Connection, view: View) -> list[Mapping[str, Effect]]:
