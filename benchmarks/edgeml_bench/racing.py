@@ -50,6 +50,7 @@ def race(
     settings: Settings,
     *,
     seconds: float = 6.0,
+    loads: int = LOADS,
     inputs: Tensors | None = None,
     progress: Progress = SILENT,
 ) -> list[Timing]:
@@ -59,6 +60,7 @@ def race(
         artifacts: Files of the target's runtime; the first is what the others are compared with.
         settings: The target's.
         seconds: For timing, of all together.
+        loads: How often each is loaded, `jobs.LEAST_LOADS` or more; the fewer, the wider the intervals.
         inputs: One input of each name as the model takes it; random values where there is none.
         progress: Told how far it is (`advance` only: the step is the caller's).
 
@@ -71,9 +73,9 @@ def race(
     """
     job = Job(
         entrants=tuple(Entrant(str(a), settings) for a in artifacts),
-        loads=LOADS,
+        loads=loads,
         seconds=seconds,
-        least_inferences=LOADS * LEAST_PER_LOAD,
+        least_inferences=loads * LEAST_PER_LOAD,
     )
     outcome = run_job(job, inputs=inputs, progress=progress)
     notes = tuple(outcome.finished.conditions.notes())

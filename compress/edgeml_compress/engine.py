@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from edgeml_bench import machine
 from edgeml_compress import sentences
 from edgeml_compress.choice import FLOAT, Limits, choose
@@ -93,23 +95,35 @@ def compress(
         progress.end(sentences.measured(outcomes.values(), _count(data.evaluation)))
         results = [_result(t, outcomes[t.name], made[t.name][1], limits, _Places(stage, out)) for t in targets]
         _publish(stage, out)
+    steps = _steps(source, tried, min(_count(data.validation), MOST_VALIDATION), results)
+    done = _document(source, data, results, steps, limits.max_drop)
+    return msgspec.structs.replace(done, seconds=time.monotonic() - began)
+
+
+def _document(
+    source: Source,
+    data: CalibrationData,
+    results: Sequence[TargetResult],
+    steps: tuple[StepDone, ...],
+    max_drop: float,
+) -> Compression:
     return Compression(
-        model=os.path.relpath(model),
+        model=os.path.relpath(source.path),
         evaluation_samples=_count(data.evaluation),
         range_samples=_count(data.ranges),
         validation_samples=_count(data.validation),
         targets=tuple(results),
-        max_drop=limits.max_drop,
-        labelled=held.labels is not None,
-        steps=_steps(source, tried, min(_count(data.validation), MOST_VALIDATION), results),
+        max_drop=max_drop,
+        labelled=data.evaluation_labels is not None,
+        steps=steps,
         parameters=source.parameters,
         layers=source.layers,
-        model_sha256=sha256_of(model),
+        model_sha256=sha256_of(source.path),
         data_sha256=hash_of(data.ranges),
         machine=machine(),
         versions={r.runtime: r.runtime_version for r in results if r.runtime_version is not None},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        seconds=time.monotonic() - began,
+        seconds=0.0,
     )
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from edgeml_bench import Accuracy, Drop, Timing, answers, obstacle, paired_drop, race
 from edgeml_bench.accuracy import right_answers
+from edgeml_bench.jobs import LEAST_LOADS
+from edgeml_bench.racing import LOADS
 from edgeml_compress.choice import FLOAT, Budget, Judged, Limits, accurate
 from edgeml_compress.fidelity import Answers, Fidelity, fidelity
 from edgeml_compress.making import Made
@@ -28,7 +30,9 @@ from edgeml_targets.target import Target
 SCOUT_S: Final = 0.04  # for each candidate: it only decides who takes part in the race
 SCOUT_INFERENCES: Final = 5
 CLEARLY_SLOWER: Final = 1.25  # than the fastest candidate when scouted: such a one is not raced
-RACE_S: Final = 1.0
+OBVIOUS: Final = 0.8  # of float's latency: of one candidate at that pace, the least number of loads is sure enough
+SHORT_RACE_S: Final = 0.6
+RACE_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     scouted = {f.made.name: scout(f.made.artifact, settings, held.feed) for f in figures}
     names = entrants([f.judged() for f in figures], scouted, limits.max_drop, limits.budgets.get(target.name))
     artifacts = [f.made.artifact for f in figures if f.made.name in names]
-    timings = race(artifacts, settings, seconds=RACE_S, inputs=held.feed, progress=progress)
+    obvious = len(names) == 2 and scouted[names[1]] <= OBVIOUS * scouted[names[0]]
+    seconds, loads = (SHORT_RACE_S, LEAST_LOADS) if obvious else (RACE_S, LOADS)
+    timings = race(artifacts, settings, seconds=seconds, loads=loads, inputs=held.feed, progress=progress)
     timed = _time(figures, scouted, dict(zip(names, timings, strict=True)))
     return Outcome(tuple(timed), (*notes, *timings[0].notes))
 

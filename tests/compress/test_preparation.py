@@ -23,7 +23,7 @@ def kinds(model) -> list[str]:  # type: ignore[no-untyped-def]
     return [node.op_type for node in model.graph]
 
 
-def same_answers(before, after, run, feed=SAMPLE) -> None:  # type: ignore[no-untyped-def]
+def expect_same_answers(before, after, run, feed=SAMPLE) -> None:  # type: ignore[no-untyped-def]
     for expected, got in zip(run(before, feed), run(after, feed), strict=True):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -32,7 +32,7 @@ def test_a_batch_norm_is_folded_into_its_convolution(graph, run) -> None:  # typ
     model = graph(NORMED, CONV)
     found = prepare(model, where="t")
     assert found.changes["fold_batch_norm"] == 1 and kinds(found.model) == ["Conv"]
-    same_answers(model, found.model, run)
+    expect_same_answers(model, found.model, run)
     assert [v.name for v in found.model.graph.outputs] == ["y"]
 
 
@@ -56,7 +56,7 @@ def test_a_batch_norm_is_folded_along_the_right_axis(kind, graph, run) -> None: 
     model = graph(text, weights)
     found = prepare(model, where="t")
     assert found.changes["fold_batch_norm"] == 1
-    same_answers(model, found.model, run, feed)
+    expect_same_answers(model, found.model, run, feed)
 
 
 def test_a_weight_that_two_convolutions_share_is_folded_for_each_alone(graph, run) -> None:  # type: ignore[no-untyped-def]
@@ -68,7 +68,7 @@ def test_a_weight_that_two_convolutions_share_is_folded_for_each_alone(graph, ru
         z = Conv(x2, w)
     }"""
     model = graph(text, CONV)
-    same_answers(model, prepare(model, where="t").model, run)
+    expect_same_answers(model, prepare(model, where="t").model, run)
 
 
 def test_what_depends_on_constants_alone_is_computed(graph, run) -> None:  # type: ignore[no-untyped-def]
@@ -81,7 +81,7 @@ def test_what_depends_on_constants_alone_is_computed(graph, run) -> None:  # typ
     model = graph(text)
     found = prepare(model, where="t")
     assert kinds(found.model) == ["Mul"]
-    same_answers(model, found.model, run)
+    expect_same_answers(model, found.model, run)
 
 
 def test_a_constant_that_folding_would_blow_up_stays_an_operator(graph) -> None:  # type: ignore[no-untyped-def]
@@ -105,7 +105,7 @@ def test_identities_and_dropouts_go_and_outputs_keep_their_names(graph, run) -> 
     found = prepare(model, where="t")
     assert sorted(kinds(found.model)) == ["Identity", "Relu"]  # an input that is also an output needs its node
     assert [v.name for v in found.model.graph.outputs] == ["y", "same"]
-    same_answers(model, found.model, run)
+    expect_same_answers(model, found.model, run)
 
 
 def test_a_product_and_its_bias_are_joined(graph, run) -> None:  # type: ignore[no-untyped-def]
@@ -116,7 +116,7 @@ def test_a_product_and_its_bias_are_joined(graph, run) -> None:  # type: ignore[
     model = graph(text, {"w": RNG.standard_normal((5, 4)).astype(np.float32), "bias": np.arange(4, dtype=np.float32)})
     found = prepare(model, where="t")
     assert kinds(found.model) == ["Gemm"] and found.model.graph.outputs[0].name == "y"
-    same_answers(model, found.model, run, {"x": np.ones((3, 5), np.float32)})
+    expect_same_answers(model, found.model, run, {"x": np.ones((3, 5), np.float32)})
 
 
 def test_a_constant_node_becomes_a_weight(graph) -> None:  # type: ignore[no-untyped-def]
