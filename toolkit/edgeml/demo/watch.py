@@ -12,8 +12,9 @@ DRIFT = ("drift", "unknown")
 
 
 def quiet_windows(store: Store, release: str) -> int:
-    """Return how many windows of a release were judged, and found quiet."""
-    wanted = (JUDGEMENTS.c.release == release) & (JUDGEMENTS.c.verdict == "quiet")
+    """Return how many windows of a release were judged over the whole fleet, and found quiet."""
+    fleet = JUDGEMENTS.c.device.is_(None)  # a device's own view holds windows that the fleet's held before
+    wanted = fleet & (JUDGEMENTS.c.release == release) & (JUDGEMENTS.c.verdict == "quiet")
     with store.reading() as connection:
         return connection.scalar(sa.select(sa.func.sum(JUDGEMENTS.c.windows)).where(wanted)) or 0
 
