@@ -57,6 +57,16 @@ def conv1d(network: Any) -> tuple[Any, Any]:
     return net, net.finish(net.add("Gemm", net.add("Flatten", y), net.weight(24 * 8, 9), net.bias(9)))
 
 
+def pooled_signal(network: Any) -> tuple[Any, Any]:
+    """A network over signals whose last tensor is averaged as torch exports it: Unsqueeze, ReduceMean, Squeeze, Reshape."""
+    net = network({"x": ("batch", 12, 30)})
+    y = net.add("Relu", net.conv("x", (16, 12, 8), pads=[4, 4]))
+    y = net.add("Relu", net.conv(y, (24, 16, 5), pads=[2, 2]))
+    y = net.add("ReduceMean", net.add("Unsqueeze", y, net.constant(np.array([-2]))), axes=[-1, -2])
+    y = net.add("Reshape", net.add("Squeeze", y, net.constant(np.array([-2]))), net.constant(np.array([-1, 24])))
+    return net, net.finish(net.add("Gemm", y, net.weight(9, 24), net.bias(9), transB=1))
+
+
 def mlp(network: Any) -> tuple[Any, Any]:
     net = network({"x": ("batch", 30)})
     y = "x"
@@ -73,6 +83,7 @@ NETWORKS: Final[Mapping[str, Build]] = {
     "wide resnet": wide_resnet,
     "dscnn": dscnn,
     "conv1d": conv1d,
+    "pooled signal": pooled_signal,
     "mlp": mlp,
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)

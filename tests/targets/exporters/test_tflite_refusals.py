@@ -109,7 +109,7 @@ def test_the_model_is_not_changed(network: Any) -> None:
 def test_an_activation_that_litert_cannot_hold_is_named(network: Any, encoding: Encoding, says: str) -> None:
     net = network({"x": ("batch", 3, 8, 8)})
     model = net.finish(net.conv("x", (4, 3, 3, 3)))
-    with pytest.raises(EdgemlError, match=f"activation x.*{says}"):
+    with pytest.raises(EdgemlError, match=f"activation 'x'.*{says}"):
         write(model, Encodings(tensors={"x": encoding, "k0": symmetric(1.0), "conv_0": affine(-1, 1, signed=True)}))
 
 
@@ -117,6 +117,7 @@ def test_an_activation_that_litert_cannot_hold_is_named(network: Any, encoding: 
     ("encoding", "says"),
     [
         (symmetric(np.ones(3), axis=1), "axis 1"),
+        (symmetric(np.ones(3), axis=0), "3 scales and 4"),
         (Encoding(scale=(0.1,), zero_point=(3,)), "zero point"),
         (Encoding(scale=(0.1,), zero_point=(0,), bits=16), "16 bits"),
     ],
@@ -124,7 +125,7 @@ def test_an_activation_that_litert_cannot_hold_is_named(network: Any, encoding: 
 def test_a_weight_that_litert_cannot_hold_is_named(network: Any, encoding: Encoding, says: str) -> None:
     net = network({"x": ("batch", 3, 8, 8)})
     model = net.finish(net.conv("x", (4, 3, 3, 3)))
-    with pytest.raises(EdgemlError, match=f"weight k0.*{says}"):
+    with pytest.raises(EdgemlError, match=f"weight 'k0'.*{says}"):
         write(model, Encodings(tensors={"k0": encoding}))
 
 

@@ -64,6 +64,24 @@ def squeezed(layout: Layout, axes: Sequence[int]) -> Layout:
     return tuple(kept.index(axis) if axis in kept else None for axis in layout)
 
 
+def unsqueezed(layout: Layout, axes: Sequence[int]) -> Layout:
+    """Return a layout after the model gets new `axes` of size 1; the elements of the file stay in order.
+
+    Args:
+        layout: Before.
+        axes: The new axes, counted as the model has them afterwards.
+
+    A new axis takes the place of one that the file has and the model had not, else it is put behind its predecessor.
+    """
+    new = sorted(axes)
+    old = [axis for axis in range(len(without_gaps(layout)) + len(new)) if axis not in new]
+    waiting = iter(new)
+    made = [old[axis] if axis is not None else next(waiting, None) for axis in layout]
+    for axis in waiting:
+        made.insert(made.index(axis - 1) + 1 if axis else 0, axis)
+    return tuple(made)
+
+
 def reduced(layout: Layout, axes: Sequence[int]) -> Layout:
     """Return the layout after model and file both drop `axes`."""
     kept = [axis for axis in sorted(without_gaps(layout)) if axis not in axes]

@@ -109,13 +109,17 @@ def store_weight(kernel: Kernel, encoding: Encoding, least_scale: Floats | float
     """Return a weight as int8, every channel's scale raised to `least_scale` where it is lower.
 
     Raises:
-        EdgemlError: The encoding is along another axis, is not symmetric, or is wider than 8 bits.
+        EdgemlError: The encoding is along another axis, of another weight, not symmetric, or wider than 8 bits.
     """
-    where = f"the weight {kernel.value.name}"
+    where = f"the weight {kernel.value.name!r}"
     axis = encoding.axis
     if axis is not None and axis % kernel.array.ndim != kernel.channel_axis:
         what = f"it is encoded along axis {axis}, LiteRT's kernels want the output channels, axis {kernel.channel_axis}"
         raise EdgemlError(what, where=where, mend="encode it along that axis, or as a whole")
+    channels = kernel.array.shape[kernel.channel_axis]
+    if len(encoding.scale) not in (1, channels):
+        what = f"it has {len(encoding.scale)} scales and {channels} output channels"
+        raise EdgemlError(what, where=where, mend="encode it again, from this model")
     if encoding.bits > 8:
         raise EdgemlError(f"{encoding.bits} bits", where=where, mend="encode weights with 8 bits or fewer")
     offset = 0 if encoding.signed else 1 << (encoding.bits - 1)
@@ -183,10 +187,10 @@ def store_operand(array: Floats, encoding: Encoding | None, name: str) -> Stored
 def _signed(encoding: Encoding, name: str) -> Encoding:
     """Return a per-tensor encoding as signed integers with the same meaning."""
     if len(encoding.scale) != 1:
-        raise EdgemlError("it has a scale a channel", where=f"the activation {name}", mend="encode it as a whole")
+        raise EdgemlError("it has a scale a channel", where=f"the activation {name!r}", mend="encode it as a whole")
     if encoding.bits > 8:
         what = f"{encoding.bits} bits, LiteRT's kernels here take 8"
-        raise EdgemlError(what, where=f"the activation {name}", mend="encode it with 8 bits, or leave it in float")
+        raise EdgemlError(what, where=f"the activation {name!r}", mend="encode it with 8 bits, or leave it in float")
     shift = 0 if encoding.signed else 1 << (encoding.bits - 1)
     zero_point = int(np.clip(encoding.zero_point[0] - shift, -128, 127))
     return _with_floor(Encoding(scale=encoding.scale, zero_point=(zero_point,)))

@@ -17,6 +17,7 @@ from edgeml_targets.exporters.tflite_writer.layouts import (
     relabelled,
     squeezed,
     transposed,
+    unsqueezed,
 )
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.shapes import FREE, FREE_SIZE, Shape, broadcast, reshaped
@@ -52,6 +53,18 @@ def test_a_squeeze_leaves_the_file_s_elements_where_they_are(tensor: tuple[Shape
     ones = [axis for axis, size in enumerate(shape) if size == 1]
     array = numbered(shape)
     np.testing.assert_array_equal(arranged(array.squeeze(tuple(ones)), squeezed(layout, ones)), arranged(array, layout))
+
+
+@given(held(), st.data())
+def test_an_unsqueeze_leaves_the_file_s_elements_in_order(tensor: tuple[Shape, Layout], data: st.DataObject) -> None:
+    shape, layout = tensor
+    rank = len(shape) + data.draw(st.integers(1, 3))
+    axes = data.draw(
+        st.lists(st.sampled_from(range(rank)), min_size=rank - len(shape), max_size=rank - len(shape), unique=True)
+    )
+    array = numbered(shape)
+    after = arranged(np.expand_dims(array, tuple(axes)), unsqueezed(layout, axes))
+    np.testing.assert_array_equal(after.reshape(-1), arranged(array, layout).reshape(-1))
 
 
 @given(held(), st.data())

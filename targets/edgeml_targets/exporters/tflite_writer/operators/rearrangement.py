@@ -18,6 +18,7 @@ from edgeml_targets.exporters.tflite_writer.layouts import (
     relabelled,
     squeezed,
     transposed,
+    unsqueezed,
 )
 from edgeml_targets.exporters.tflite_writer.operation import Operation
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
@@ -50,7 +51,9 @@ def unsqueeze(op: Operation) -> None:
     rank = len(op.shape(0)) + len(axes)
     added = {axis % rank for axis in axes}
     sizes = iter(op.shape(0))
-    _reshape(op, tuple(1 if axis in added else next(sizes) for axis in range(rank)))
+    shape = tuple(1 if axis in added else next(sizes) for axis in range(rank))
+    x = op.input(0)
+    op.hold(op.forms.reshape(x, shape, unsqueezed(x.layout, list(added))))
 
 
 @lowers("Squeeze", integer=Integer.KEPT)
