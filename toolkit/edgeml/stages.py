@@ -211,6 +211,16 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
     return release
 
 
+def judge_latest(project: Project, compression: Compression, *, progress: Progress = SILENT) -> Evaluated:
+    """Pack and judge what was just made of the project's latest model; see `judge_artifacts`."""
+    from edgeml.data import open_dataset
+    from edgeml.model import latest_model
+
+    model = latest_model(project)
+    dataset = open_dataset(project, model.manifest.dataset)
+    return judge_artifacts(project, model, dataset, compression, progress=progress)
+
+
 def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -> Release:
     """Release the latest model: judged from its data on, compressed if it was not yet, packed, signed, rolled out.
 

@@ -53,6 +53,7 @@ def compress(
     from edgeml.cli.terminal import Steps
     from edgeml.compression import Options, compress_file, compress_project
     from edgeml.project import Budget, load_project
+    from edgeml.stages import judge_latest
     from edgeml_targets.contract.errors import EdgemlError
 
     command = shlex.join(["edgeml", *sys.argv[1:]])
@@ -63,7 +64,11 @@ def compress(
         if given:
             mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
             raise EdgemlError("no model is given", where=given[0], mend=mend)
-        done = compress_project(load_project(project), progress=Steps(), command=command)
+        own_project = load_project(project)
+        done = compress_project(own_project, progress=Steps(), command=command)
+        _show(done, json=json)
+        judge_latest(own_project, done, progress=Steps())
+        return
     elif calibration is None:
         mend = "add --calibration with an NPY, an NPZ or a folder of images"
         raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
