@@ -50,7 +50,8 @@ def place(model: ir.Model, operators: Iterable[str], encodings: Encodings, usabl
         encodings: What its weights have already; an operator whose weight has none stays in float.
         usable: Whether a calibration found a range for each float activation.
     """
-    wanted = [n for n in model.graph if n.domain == "" and n.op_type in set(operators)]
+    known = set(operators)
+    wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
     reasons = {node: _reason_for_float(node, encodings, usable) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
     inside = _fused_away(integer)
@@ -71,10 +72,7 @@ def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, 
             return "it selects from a constant"
         if weight is None or weight.name not in encodings.tensors:
             return "its weight is no constant with an encoding"
-    values = _activations(node)
-    if not values:
-        return "none of its tensors is a float activation"
-    for value in values:
+    for value in _activations(node):
         found = usable.get(name_of(value))
         if found is None:
             return f"{value.name} was not calibrated"

@@ -99,7 +99,7 @@ def chosen(result: TargetResult) -> StepDone:
     if result.p50_us is None or result.float_p50_us is None:
         effect = f"{result.size_bytes / 1000:,.0f} kB instead of {result.float_size_bytes / 1000:,.0f}"
     else:
-        effect = f"{result.p50_us / 1000:.3g} ms instead of {result.float_p50_us / 1000:.3g}"
+        effect = f"{_latency(result.p50_us)} instead of {_latency(result.float_p50_us)}"
     return StepDone(f"Took {result.chosen} for {result.target}.", f"{why}.", effect)
 
 
@@ -125,6 +125,10 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
             f"lost, and the 95 % interval goes to {drop.high:.1f}, {max_drop:g} allowed."
         )
     return (*found, *left_out, *outcome.notes)
+
+
+def _latency(us: float) -> str:
+    return f"{us:.3g} us" if us < 999.5 else f"{us / 1000:.3g} ms"
 
 
 def _percent(share: float) -> str:
