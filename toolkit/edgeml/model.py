@@ -152,7 +152,9 @@ def latest_model(project: Project) -> Model:
     try:
         identity = (models_folder(project) / LATEST).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise EdgemlError("no model yet", where=project.name, mend="make one with edgeml train or edgeml import") from error
+        raise EdgemlError(
+            "no model yet", where=project.name, mend="make one with edgeml train or edgeml import"
+        ) from error
     return find_model(project, identity)
 
 
@@ -167,7 +169,8 @@ def find_model(project: Project, identity: str) -> Model:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=RunManifest)
         whole = all(sha256_of(folder / name) == sha256 for name, sha256 in manifest.files.items())
     except FileNotFoundError as error:
-        mend = f"choose one of {', '.join(model_ids(project)) or 'none; edgeml train makes one'}"
+        known = model_ids(project)
+        mend = f"choose one of {', '.join(known)}" if known else "edgeml train makes one"
         raise EdgemlError("no such model in the workspace", where=identity, mend=mend) from error
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EdgemlError(f"no model: {error}", where=str(folder), mend="delete the folder and train again") from error
