@@ -69,14 +69,13 @@ def compress(
         _show(done, json=json)
         judge_latest(own_project, done, progress=Steps())
         return
-    elif calibration is None:
+    if calibration is None:
         mend = "add --calibration with an NPY, an NPZ or a folder of images"
         raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
-    else:
-        drop = 1.0 if max_drop is None else max_drop
-        budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
-        options = Options(labels=labels, preprocess=preprocess, max_drop=drop, budget=budget, command=command)
-        done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
+    drop = 1.0 if max_drop is None else max_drop
+    budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
+    options = Options(labels=labels, preprocess=preprocess, max_drop=drop, budget=budget, command=command)
+    done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
     _show(done, json=json)
 
 
