@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from edgeml import data
-from edgeml.demo.world import Scene, World
+from edgeml.demo.world import Shown, World
 from edgeml.flash import flash_device
 from edgeml.project import Project
 from edgeml.server.running import find_running
@@ -151,7 +151,7 @@ def test_ten_kills_lose_and_double_no_message(project: Project, tmp_path: Path) 
     rng = random.Random(seed)
     dataset = data.prepare(project)
     live = dataset.splits["live"]
-    scene = Scene(np.asarray(dataset.inputs[live]), dataset.labels[live])
+    scene = Shown(np.asarray(dataset.inputs[live]), dataset.labels[live])
     with fleet_of(project, tmp_path) as fleet, Witness(fleet.folders) as witness:
         killed = []
         for _ in range(10):

@@ -43,14 +43,14 @@ def _print(done: Demo) -> None:
     from edgeml.cli import terminal
     from edgeml.figures import percent
 
-    clean, corrupted, recovered = (percent(s.right / s.answers) for s in done.scenes)
+    clean, corrupted, recovered = (percent(s.share) for s in done.scenes)
     terminal.headline(
         f"Accuracy fell from {clean} to {corrupted} under corruption and came back to {recovered} with {done.release_after}."
     )
     rows = [
         [
             scene.name,
-            percent(scene.right / scene.answers),
+            percent(scene.share),
             f"{100 * scene.low:.1f} to {100 * scene.high:.1f}",
             f"{scene.answers:,}",
             scene.release,

@@ -40,6 +40,11 @@ class Scene(msgspec.Struct, frozen=True):
     release: str
     at_s: float
 
+    @property
+    def share(self) -> float:
+        """The share of right answers, 0 to 1."""
+        return self.right / self.answers
+
 
 class AgentState(msgspec.Struct, frozen=True):
     """An agent at the end."""

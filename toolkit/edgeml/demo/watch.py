@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from edgeml.demo.result import AgentState
 from edgeml.server.store import Store
 from edgeml.server.tables import ALARMS, DECISIONS, DEVICES, JUDGEMENTS, ROLLOUTS
 from edgeml_targets.contract.errors import EdgemlError
@@ -59,3 +60,10 @@ def rollout_stage(store: Store) -> str:
     with store.reading() as connection:
         newest = connection.execute(sa.select(ROLLOUTS).order_by(ROLLOUTS.c.id.desc()).limit(1)).mappings().first()
     return f"{newest['release']}: {newest['stage']}" if newest is not None else "no rollout yet"
+
+
+def agents(store: Store) -> tuple[AgentState, ...]:
+    """Return the agents and the releases that they last said they run."""
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(DEVICES).order_by(DEVICES.c.device)).mappings().all()
+    return tuple(AgentState(row["device"], row["target"], row["release"]) for row in rows)

@@ -55,7 +55,7 @@ def _blur(values: npt.NDArray[np.float32], deviation: float) -> npt.NDArray[np.f
 
 
 @dataclass(frozen=True)
-class Scene:
+class Shown:
     """What is shown: images with their true classes, each to one of the agents."""
 
     images: Images
@@ -94,7 +94,7 @@ class World:
     def __init__(self, urls: Sequence[str], *, pause_s: float) -> None:
         self._urls, self._pause_s = tuple(urls), pause_s
         self._stop, self._changed = threading.Event(), threading.Condition()
-        self._scene: Scene | None = None
+        self._scene: Shown | None = None
         self._tally, self._turn = Tally(), 0
         self._fault: Exception | None = None
         self._threads = [threading.Thread(target=self._ask, args=(i,), daemon=True) for i in range(len(urls))]
@@ -111,7 +111,7 @@ class World:
         for thread in self._threads:
             thread.join(REQUEST_TIMEOUT_S)
 
-    def show(self, scene: Scene) -> None:
+    def show(self, scene: Shown) -> None:
         """Show another scene, from its first image on, with a new tally."""
         with self._changed:
             self._scene, self._tally, self._turn = scene, Tally(), 0
@@ -137,7 +137,7 @@ class World:
                 )
             return self._tally
 
-    def _next(self) -> tuple[Scene, npt.NDArray[np.int64], bool] | None:
+    def _next(self) -> tuple[Shown, npt.NDArray[np.int64], bool] | None:
         """Return the next images to show, and whether they are shown for the first time."""
         with self._changed:
             self._changed.wait_for(lambda: self._scene is not None or self._stop.is_set())
@@ -167,7 +167,7 @@ class World:
             connection.close()
 
     def _count(
-        self, agent: int, scene: Scene, taken: npt.NDArray[np.int64], answered: npt.NDArray[np.int64], release: str
+        self, agent: int, scene: Shown, taken: npt.NDArray[np.int64], answered: npt.NDArray[np.int64], release: str
     ) -> None:
         with self._changed:
             if scene is not self._scene:

@@ -20,7 +20,7 @@ KINDS: Final = {"pass": "ok", "fail": "bad", "insufficient": "unsure", "waived":
 
 def title(demo: Demo) -> str:
     """Return the demo's outcome in one sentence, from its figures."""
-    clean, corrupted, recovered = (percent(s.right / s.answers) for s in demo.scenes)
+    clean, corrupted, recovered = (percent(s.share) for s in demo.scenes)
     return f"Accuracy fell from {clean} to {corrupted} under corruption and came back to {recovered} with {demo.release_after}"
 
 
@@ -60,7 +60,7 @@ def _chart(demo: Demo) -> go.Figure:
     colours = tokens()
     chart = go.Figure()
     for scene in demo.scenes:
-        share = 100 * scene.right / scene.answers
+        share = 100 * scene.share
         colour = colours["now" if scene.release == demo.release_after else "ref"]
         chart.add_scatter(
             x=[share],
@@ -85,7 +85,7 @@ def _chart(demo: Demo) -> go.Figure:
             font={"size": 13, "color": colour},
             showarrow=False,
         )
-    clean = 100 * demo.scenes[0].right / demo.scenes[0].answers
+    clean = 100 * demo.scenes[0].share
     chart.add_vline(x=clean, line={"color": colours["text-2"], "dash": "dash", "width": 1})
     chart.add_annotation(
         x=clean,
