@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import pytest
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.tensors import Tensor
 from edgeml_targets.models import float_artifact, model_tensors, raise_opset, read_model
+from edgeml_targets.runtimes import find_runtime
 from edgeml_targets.target import find_target
 
 
@@ -154,6 +156,20 @@ def test_types_other_than_float_keep_their_names(tmp_path: Path) -> None:
 def test_a_runtime_that_reads_onnx_gets_the_model_itself(tiny_cnn: Path, tmp_path: Path) -> None:
     assert float_artifact(tiny_cnn, find_target("x86_64-onnxruntime"), tmp_path) == tiny_cnn
     assert list(tmp_path.iterdir()) == []
+
+
+def test_float_artifacts_answer_alike_on_every_runtime(
+    tiny_cnn: Path, images: Callable[[int], npt.NDArray[np.float32]], tmp_path: Path
+) -> None:
+    answers = []
+    for name in ("x86_64-onnxruntime", "x86_64-openvino", "x86_64-litert"):
+        target = find_target(name)
+        artifact = float_artifact(tiny_cnn, target, tmp_path)
+        session = find_runtime(target.runtime).load(artifact, target.settings())
+        answers.append(session.run({"x": images(8)})["logits"])
+
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny_cnn.float32.tflite"]
+    assert max(np.abs(other - answers[0]).max() for other in answers[1:]) < 1e-4
 
 
 def test_an_artifact_of_another_runtime_is_refused(tmp_path: Path) -> None:

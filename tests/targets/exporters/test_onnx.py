@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from onnx import helper, numpy_helper
 
 from edgeml_targets.contract.encodings import Encoding, Encodings, affine, symmetric
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.settings import Settings
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.exporters import onnx as exporter
 from edgeml_targets.models import model_tensors, read_model
-from edgeml_targets.runtimes import find_runtime
+
+from .running import answer, constant, cosine, kernels, plainly
 
 Array = npt.NDArray[Any]
 Images = Callable[[int], npt.NDArray[np.float32]]
@@ -58,41 +58,6 @@ def static(cnn: ir.Model, seen: dict[str, Array]) -> Encodings:
 def weights_of(model: ir.Model, names: Iterable[str] = WEIGHTS, bits: int = 7) -> dict[str, Encoding]:
     values = {name: constant(model, name) for name in names}
     return {n: symmetric(np.abs(v).max(axis=tuple(range(1, v.ndim))), axis=0, bits=bits) for n, v in values.items()}
-
-
-def constant(model: ir.Model, name: str) -> Array:
-    tensor = model.graph.initializers[name].const_value
-    assert tensor is not None
-    return tensor.numpy()
-
-
-def answer(file: Path, inputs: Mapping[str, Array], runtime: str = "onnxruntime") -> dict[str, Array]:
-    return find_runtime(runtime).load(file, Settings(target="here", runtime=runtime)).run(inputs)
-
-
-def kernels(file: Path) -> list[str]:
-    """Return the operators that ONNX Runtime really runs, after its own fusions."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    optimized = file.with_suffix(".optimized.onnx")
-    options.optimized_model_filepath, options.log_severity_level = str(optimized), 3
-    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return [node.op_type for node in onnx.load(optimized).graph.node]
-
-
-def plainly(file: Path, inputs: Mapping[str, Array]) -> Array:
-    """Run a file node by node as it stands, without fusions: what QuantizeLinear and DequantizeLinear say."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, dict(inputs))[0])
-
-
-def cosine(a: Array, b: Array) -> float:
-    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
 
 
 def test_every_layer_runs_in_an_integer_kernel(cnn: ir.Model, static: Encodings, tmp_path: Path) -> None:
@@ -248,120 +213,6 @@ def test_dynamic_layers_find_their_scale_at_run_time(cnn: ir.Model, images: Imag
         assert cosine(answer(tmp_path / "m.onnx", {"x": x}, runtime)["logits"], answer_float(cnn, x, tmp_path)) > 0.99
 
 
-def test_an_operator_without_a_dynamic_form_is_named(tmp_path: Path) -> None:
-    model = product("Gemm", transA=1)
-
-    with pytest.raises(EdgemlError, match="Gemm product: its form has no dynamic one"):
-        EXPORTER.export(model, Encodings(tensors=of_matrix(model), dynamic=frozenset({"x"})), tmp_path / "m.onnx")
-
-
-@pytest.mark.parametrize("form", ["static", "dynamic", "weight-only"])
-@pytest.mark.parametrize(
-    ("operator", "attributes"),
-    [
-        ("MatMul", {}),
-        ("Gemm", {}),
-        ("Gemm", {"transB": 1}),
-        ("Gemm", {"alpha": -0.5, "beta": 2.0}),
-        ("Gemm", {"alpha": 3.0, "transB": 1, "beta": 0.5}),
-    ],
-)
-def test_every_product_of_matrices_in_every_form(
-    form: str, operator: str, attributes: dict[str, Any], tmp_path: Path
-) -> None:
-    model = product(operator, **attributes)
-    x = np.random.default_rng(0).uniform(-1, 1, (4, 6)).astype(np.float32)
-    tensors = of_matrix(model)
-    if form == "static":
-        tensors["x"] = affine(-1, 1, signed=False)
-
-    dynamic = frozenset({"x"} if form == "dynamic" else ())
-    EXPORTER.export(model, Encodings(tensors=tensors, dynamic=dynamic), tmp_path / "m.onnx")
-    EXPORTER.export(model, Encodings(), tmp_path / "float.onnx")
-
-    truth = answer(tmp_path / "float.onnx", {"x": x})["y"]
-    weight = np.abs(constant(model, "w")).sum(1 if "transB" in attributes else 0).max()
-    bound = (
-        abs(attributes.get("alpha", 1)) * (6 / 127 + weight / 127) + 1e-4
-    )  # half a step of each input, of every product
-    for runtime in ("onnxruntime", "openvino"):
-        assert np.abs(answer(tmp_path / "m.onnx", {"x": x}, runtime)["y"] - truth).max() < bound
-
-
-def product(operator: str, **attributes: Any) -> ir.Model:
-    """Return `x` [batch, 6] times a constant matrix, plus a bias where the operator has one."""
-    rng = np.random.default_rng(1)
-    shape = (5, 6) if attributes.get("transB") else (6, 5)
-    weights = [numpy_helper.from_array(rng.uniform(-1, 1, shape).astype(np.float32), "w")]
-    if operator == "Gemm":
-        weights.append(numpy_helper.from_array(rng.uniform(-1, 1, 5).astype(np.float32), "b"))
-    node = helper.make_node(operator, ["x", *(w.name for w in weights)], ["y"], "product", **attributes)
-    size = [6, "batch"] if attributes.get("transA") else ["batch", 6]
-    return graph_model([node], size, ["batch", 5], weights)
-
-
-def of_matrix(model: ir.Model) -> dict[str, Encoding]:
-    weight = constant(model, "w")
-    channels = 0 if weight.shape == (5, 6) else 1
-    return {"w": symmetric(np.abs(weight).max(1 - channels), axis=channels)}
-
-
-def graph_model(
-    nodes: list[onnx.NodeProto], takes: list[Any], gives: list[Any], weights: list[onnx.TensorProto], opset: int = 17
-) -> ir.Model:
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(nodes, "g", [value("x", 1, takes)], [value("y", 1, gives)], weights)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    onnx.checker.check_model(proto)
-    return ir.from_proto(proto)
-
-
-def test_one_weight_in_two_forms(tmp_path: Path) -> None:
-    """A weight that an integer layer and a float layer share is written once for each."""
-    weight = numpy_helper.from_array(np.random.default_rng(2).uniform(-1, 1, (6, 6)).astype(np.float32), "w")
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["h"]),
-        helper.make_node("Tanh", ["h"], ["t"]),
-        helper.make_node("MatMul", ["t", "w"], ["y"]),
-    ]
-    model = graph_model(nodes, ["batch", 6], ["batch", 6], [weight])
-    tensors = {"w": symmetric(np.abs(numpy_helper.to_array(weight)).max(0), axis=1), "x": affine(-1, 1, signed=False)}
-    x = np.random.default_rng(0).uniform(-1, 1, (4, 6)).astype(np.float32)
-
-    EXPORTER.export(model, Encodings(tensors=tensors), tmp_path / "m.onnx")
-    EXPORTER.export(model, Encodings(), tmp_path / "float.onnx")
-
-    found = kernels(tmp_path / "m.onnx")
-    assert "MatMulIntegerToFloat" in found or "QLinearMatMul" in found
-    assert "MatMul" in found
-    assert (
-        np.abs(answer(tmp_path / "m.onnx", {"x": x})["y"] - answer(tmp_path / "float.onnx", {"x": x})["y"]).max() < 0.1
-    )
-
-
-@pytest.mark.parametrize("encoded", ["x", "y"])
-def test_the_models_ports_keep_their_names(encoded: str, tmp_path: Path) -> None:
-    model = graph_model([helper.make_node("Relu", ["x"], ["y"])], ["batch", 3], ["batch", 3], [])
-    encoding = affine(0 if encoded == "y" else -1, 1, signed=False)
-
-    EXPORTER.export(model, Encodings(tensors={encoded: encoding}), tmp_path / "m.onnx")
-
-    assert model_tensors(read_model(tmp_path / "m.onnx")) == model_tensors(model)
-    found = answer(tmp_path / "m.onnx", {"x": np.array([[-0.5, 0.25, 0.5]], np.float32)})["y"]
-    np.testing.assert_allclose(found, [[0, 0.25, 0.5]], atol=encoding.scale[0])
-
-
-def test_a_name_of_ours_that_is_taken_gets_a_number(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Relu", ["x"], ["x_q"]), helper.make_node("Neg", ["x_q"], ["x_d"])]
-    nodes.append(helper.make_node("Add", ["x_d", "x_s"], ["y"]))
-    one = numpy_helper.from_array(np.float32([1.0]), "x_s")
-    model = graph_model(nodes, ["batch", 1], ["batch", 1], [one])
-
-    EXPORTER.export(model, Encodings(tensors={"x": affine(0, 2.55, signed=False)}), tmp_path / "m.onnx")
-
-    assert answer(tmp_path / "m.onnx", {"x": np.float32([[2.0]])})["y"] == pytest.approx(-1.0, abs=0.01)
-
-
 def test_the_model_it_was_given_is_not_changed(cnn: ir.Model, static: Encodings, tmp_path: Path) -> None:
     before = ir.to_proto(cnn).SerializeToString()
 
@@ -396,60 +247,6 @@ def test_16_bits_raise_the_opset(cnn: ir.Model, seen: dict[str, Array], images: 
     assert onnx.load(tmp_path / "m.onnx").opset_import[0].version == 21
     # As the graph stands: ONNX Runtime's fusions would write the weights, which are float here, in 8 bits.
     np.testing.assert_allclose(plainly(tmp_path / "m.onnx", {"x": images(32)}), seen["logits"], atol=1e-2)
-
-
-@pytest.mark.parametrize("opset", [9, 11])
-def test_old_operators_are_raised_where_channels_have_scales(opset: int, tmp_path: Path) -> None:
-    weight = numpy_helper.from_array(np.random.default_rng(0).uniform(-1, 1, (6, 5)).astype(np.float32), "w")
-    model = graph_model([helper.make_node("MatMul", ["x", "w"], ["y"])], ["n", 6], ["n", 5], [weight], opset=opset)
-
-    EXPORTER.export(model, Encodings(tensors=of_matrix(model)), tmp_path / "m.onnx")
-
-    assert onnx.load(tmp_path / "m.onnx").opset_import[0].version == 13
-    assert answer(tmp_path / "m.onnx", {"x": np.ones((2, 6), np.float32)})["y"].shape == (2, 5)
-
-
-def test_weights_in_the_body_of_an_if(tmp_path: Path) -> None:
-    """The body reads a weight of the outer graph and one of its own."""
-    rng = np.random.default_rng(0)
-    outer, inner = (
-        numpy_helper.from_array(rng.uniform(-1, 1, (4, 4)).astype(np.float32), n) for n in ("outer", "inner")
-    )
-    out = helper.make_tensor_value_info("h", 1, ["n", 4])
-    body = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "outer"], ["o"]), helper.make_node("MatMul", ["o", "inner"], ["h"])],
-        "b",
-        [],
-        [out],
-        [inner],
-    )
-    other = helper.make_graph([helper.make_node("Neg", ["x"], ["h"])], "e", [], [out])
-    yes = numpy_helper.from_array(np.array(True), "yes")
-    model = graph_model(
-        [helper.make_node("If", ["yes"], ["y"], then_branch=body, else_branch=other)], ["n", 4], ["n", 4], [outer, yes]
-    )
-    tensors = {w.name: symmetric(np.abs(numpy_helper.to_array(w)).max(0), axis=1) for w in (outer, inner)}
-    x = np.eye(4, dtype=np.float32)
-
-    EXPORTER.export(model, Encodings(tensors=tensors), tmp_path / "m.onnx")
-
-    held = [tensors[w.name].dequantize(tensors[w.name].quantize(numpy_helper.to_array(w))) for w in (outer, inner)]
-    np.testing.assert_allclose(answer(tmp_path / "m.onnx", {"x": x})["y"], held[0] @ held[1], atol=1e-6)
-
-
-def test_weights_that_are_inputs_too_become_constants(tmp_path: Path) -> None:
-    value = helper.make_tensor_value_info
-    weight = numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
-    inputs = [value("x", 1, ["n", 2]), value("w", 1, [2, 2])]
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", inputs, [value("y", 1, ["n", 2])], [weight]
-    )
-    model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=3))
-
-    EXPORTER.export(model, Encodings(tensors={"w": symmetric([1.0, 1.0], axis=1)}), tmp_path / "m.onnx")
-
-    assert [port.name for port in onnx.load(tmp_path / "m.onnx").graph.input] == ["x"]
-    assert "Cast" not in kernels(tmp_path / "m.onnx")
 
 
 def test_from_2_gb_up_the_weights_lie_beside(
