@@ -19,7 +19,7 @@ def number(value: float | None, decimals: int = 0, unit: str = "") -> str:
     """
     if value is None:
         return DASH
-    written = f"{value:,.{decimals}f}".replace("-", "−")
+    written = f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")  # + 0.0: no minus before a 0
     return f"{written}{_SPACE}{unit}" if unit else written
 
 
@@ -42,7 +42,7 @@ def signed(value: float | None, decimals: int = 1, unit: str = "") -> str:
     """
     if value is None:
         return DASH
-    return ("+" if value > 0 else "") + number(value, decimals, unit)
+    return ("+" if round(value, decimals) > 0 else "") + number(value, decimals, unit)
 
 
 def kilobytes(size_bytes: float | None) -> str:

@@ -1,0 +1,1 @@
+"""The reports' charts: a file each draws one."""
