@@ -36,7 +36,8 @@ LOADS: Final = 12
 SECONDS: Final = 6.0
 LEAST_PER_LOAD: Final = 10
 LEAST_DIFFERENCE: Final = 0.01  # what two copies of one file may differ by; less cannot be put down to the model
-HISTOGRAM_BINS: Final = 128
+HISTOGRAM_BINS: Final = 256
+FAR_FROM_P99, FAR_FROM_P50 = 1.5, 4.0  # times; what is slower is counted, and coarsens no histogram
 
 
 class Verdict(str, Enum):
@@ -58,7 +59,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
         load_ms, first_us: Of the median load: from file to session, and the first inference after it.
         added_memory_bytes: By how much it raised the memory of a process of its own, or `None`.
         load_p50_us, load_began_s: The p50 of each load, and when it was loaded, seconds from the start.
-        latency_us: The histogram of all inferences but the `slowest`, those over one and a half times the p99.
+        latency_us: The histogram of all inferences but the `slowest`, those far from the p99 or the p50.
     """
 
     model: str
@@ -249,7 +250,7 @@ def _footprint(artifact: Path, settings: Settings, inputs: Tensors | None) -> in
 def _side(model: Path, artifact: Path, loads: Sequence[Load], added_bytes: int | None) -> Side:
     times = np.concatenate([load.times_us for load in loads])
     p50, p90, p99 = quantiles(times, [0.5, 0.9, 0.99])
-    drawn = times[times <= 1.5 * p99]
+    drawn = times[times <= min(FAR_FROM_P99 * p99, FAR_FROM_P50 * p50)]
     return Side(
         model=str(model),
         size_bytes=artifact.stat().st_size,
