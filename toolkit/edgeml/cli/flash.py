@@ -36,8 +36,11 @@ def flash(
     from edgeml.flash import uninstall as remove
 
     if uninstall:
-        remove(destination, ssh_options=ssh_option or ())
-        typer.echo(f"{destination} is no device any more.", err=True)
+        removed = remove(destination, ssh_options=ssh_option or ())
+        if json:
+            typer.echo(msgspec.json.encode(removed))
+        else:
+            terminal.headline(f"{destination} is no device any more.")
         return
     if not target:
         raise typer.BadParameter("give the device's target, --target raspberrypi5-onnxruntime")

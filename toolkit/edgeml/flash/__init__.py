@@ -10,15 +10,28 @@ from typing import Final
 
 import msgspec
 
-from edgeml.flash import directory, ssh
-from edgeml.flash.stage import prepare, released
-from edgeml.flash.wheels import agent_library
+from edgeml.flash import directory, remote, ssh, unit
+from edgeml.flash.stage import extras_of, known_as, launcher, prepare, released
+from edgeml.flash.wheels import OLDEST_PYTHON, Python, agent_library
 from edgeml.project import Project
+from edgeml.server.broker import is_loopback
+from edgeml.server.running import Running, need_running
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.target import Target
 
 FOLDER: Final = "dir:"
 SSH: Final = "ssh://"
+LIBRARY: Final = "lib"
+NARROW: Final = {"aarch64": "armv7l", "x86_64": "i686"}  # a 32-bit system on a 64-bit kernel
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed: the document `edgeml.flash-uninstall/1`."""
+
+    schema: str = "edgeml.flash-uninstall/1"
+    destination: str
 
 
 class Flashed(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,84 +70,118 @@ def flash_device(
         project: Its server enrols the device, its newest release is installed.
         destination: `dir:PATH`, or `ssh://user@host:port/folder`.
         target: The device's target.
-        device: Its name; default: the folder's or the host's.
+        device: Its name; default: the one that it has, else the folder's or the host's.
         group: The group that it joins.
         ssh_options: OpenSSH options, `IdentityFile=/path`.
         progress: Told what happens.
 
     Raises:
         EdgemlError: The address is wrong, the server does not run, there is no release for the target, the device can't be
-            reached, or its processor, Python or libraries do not fit.
+            reached, has another name already, or its processor, Python or libraries do not fit.
     """
     if destination.startswith(FOLDER):
-        folder = Path(destination.removeprefix(FOLDER)).expanduser()
-        name = device or _name_of(folder.resolve().name)
+        folder = _folder_of(destination)
+        name = known_as(directory.device_in(folder), device, _name_of(folder.resolve().name), where=destination)
         progress.begin("Flashed")
         release = directory.write(project, folder, device=name, group=group, target=target)
         progress.end(f"{name}: {release} for {target} in {folder}")
-        start = f"start it with {folder}/agent"
         return Flashed(
-            device=name, group=group, target=target, release=release, destination=destination, started=False, next=start
+            device=name,
+            group=group,
+            target=target,
+            release=release,
+            destination=destination,
+            started=False,
+            next=f"start it with {folder}/agent",
         )
     if destination.startswith(SSH):
         host = ssh.parse_host(destination, ssh_options)
-        return _over_ssh(project, host, device or _name_of(host.host), group, target, progress)
+        return _over_ssh(project, host, device=device, group=group, target=target, progress=progress)
     raise EdgemlError("no destination", where=destination, mend="write dir:PATH or ssh://user@host")
 
 
-def uninstall(destination: str, *, ssh_options: Sequence[str] = ()) -> None:
-    """Stop the agent and remove its folder; what it had not yet told the server is lost.
+def uninstall(destination: str, *, ssh_options: Sequence[str] = ()) -> Removed:
+    """Stop the agent that starts at boot and remove its folder; what it had not yet told the server is lost.
 
     Raises:
         EdgemlError: The address is wrong, there is no device, or it can't be reached.
     """
     if destination.startswith(FOLDER):
-        directory.remove(Path(destination.removeprefix(FOLDER)).expanduser())
+        directory.remove(_folder_of(destination))
     elif destination.startswith(SSH):
-        ssh.uninstall(ssh.parse_host(destination, ssh_options))
+        remote.uninstall(ssh.parse_host(destination, ssh_options))
     else:
         raise EdgemlError("no destination", where=destination, mend="write dir:PATH or ssh://user@host")
+    return Removed(destination=destination)
 
 
-def _over_ssh(project: Project, host: ssh.Host, device: str, group: str, target: str, progress: Progress) -> Flashed:
-    wanted = project.target(target)
+def _over_ssh(project: Project, host: ssh.Host, *, device: str, group: str, target: str, progress: Progress) -> Flashed:
     release, bundle = released(project, target)
+    running = need_running(project)
     progress.begin("Probed")
-    found = ssh.probe(host)
-    if found.python.machine != wanted.architecture:
-        raise EdgemlError(
-            f"it is {found.python.machine}, {target} is for {wanted.architecture}",
-            where=str(host),
-            mend="choose a target for it",
-        )
-    version = ".".join(map(str, found.python.version))
-    progress.end(
-        f"{host.host}: {found.python.machine}, Python {version}, {'systemd' if found.systemd else 'no systemd'}"
-    )
-    progress.begin("Packed")
-    library = agent_library(found.python, wanted.runtime, images=bundle.images, kept=project.workspace / "wheels")
-    progress.end(f"agent, {wanted.runtime} and bundle")
-    progress.begin("Flashed")
+    found = remote.probe(host)
+    python = _fitting(found, project.target(target), str(host))
+    name = known_as(found.device, device, _name_of(host.host), where=str(host))
+    version = ".".join(map(str, python.version))
+    progress.end(f"{host.host}: {python.machine}, Python {version}, {'systemd' if found.systemd else 'no systemd'}")
     with tempfile.TemporaryDirectory(prefix="edgeml-flash-") as scratch:
-        staged = Path(scratch)
-        prepare(project, staged, bundle, device=device, group=group, python="")
-        sent = ssh.send(host, staged, library)
-        ssh.install(host, found)
-    progress.end(f"{device}: {release} for {target}{'' if sent else ', libraries were there'}")
-    start = (
-        "it runs, and starts at each boot"
-        if found.systemd
-        else f"there is no systemd: start it with ~/{host.folder}/agent"
-    )
+        packages, staged = Path(scratch, "packages"), Path(scratch, "staged")
+        packages.mkdir()
+        progress.begin("Packed")
+        library = agent_library(python, extras_of(bundle), kept=project.workspace / "wheels", made=packages)
+        progress.end("the agent and its libraries")
+        progress.begin("Flashed")
+        remote.open_incoming(host, found)
+        sent = remote.send_library(host, found, library)
+        # Enrolled last: from then on the agent that still runs there is let in no more, until the new one starts.
+        start = launcher(found.executable, LIBRARY)
+        prepare(project, staged, bundle, device=name, group=group, start=start)
+        write_atomic(staged / unit.NAME, unit.unit(found.folder, root=found.root).encode())
+        remote.send(host, found, staged)
+        remote.install(host, found)
+    progress.end(f"{name}: {release} for {target}{'' if sent else ', its libraries were there'}")
     return Flashed(
-        device=device,
+        device=name,
         group=group,
         target=target,
         release=release,
         destination=str(host),
         started=found.systemd,
-        next=start,
+        next=_next(host, found, running),
     )
+
+
+def _fitting(found: remote.Probe, target: Target, where: str) -> Python:
+    """Return the device's Python, once it is sure that the target runs there."""
+    machine = NARROW.get(found.machine, found.machine) if found.bits == 32 else found.machine
+    if machine != target.architecture:
+        raise EdgemlError(
+            f"it is {machine}, {target.name} is for {target.architecture}", where=where, mend="choose a target for it"
+        )
+    if found.python < OLDEST_PYTHON:
+        raise EdgemlError(
+            f"its Python is {found.python[0]}.{found.python[1]}, 3.10 is needed",
+            where=where,
+            mend="install a newer python3 there",
+        )
+    glibc = re.match(r"(\d+)\.(\d+)", found.libc_version)
+    if found.libc != "glibc" or glibc is None:
+        raise EdgemlError("its C library is not glibc", where=where, mend="choose a system with glibc")
+    return Python(found.python, machine, (int(glibc[1]), int(glibc[2])))
+
+
+def _next(host: ssh.Host, found: remote.Probe, running: Running) -> str:
+    started = "it runs, and starts at each boot" if found.systemd else f"start it there with {found.folder}/agent"
+    if is_loopback(running.broker_host) and not is_loopback(host.host):
+        return f"{started}; the server listens on loopback only, so serve with --listen ADDRESS and flash it again"
+    return started
+
+
+def _folder_of(destination: str) -> Path:
+    path = destination.removeprefix(FOLDER)
+    if not path:
+        raise EdgemlError("no destination", where=destination, mend="write dir:PATH or ssh://user@host")
+    return Path(path).expanduser()
 
 
 def _name_of(text: str) -> str:

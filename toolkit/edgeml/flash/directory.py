@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import fcntl
 import shutil
 import sys
 from pathlib import Path
 
-import msgspec
-
-from edgeml.flash.stage import prepare, released
+from edgeml.flash.stage import launcher, prepare, released
 from edgeml.project import Project
 from edgeml_agent.folder import DeviceFolder
+from edgeml_agent.identity import read_identity
 from edgeml_targets.contract.errors import EdgemlError
-
-
-class _Running(msgspec.Struct):
-    pid: int
+from edgeml_targets.contract.files import told
 
 
 def write(project: Project, folder: Path, *, device: str, group: str, target: str) -> str:
@@ -27,10 +23,10 @@ def write(project: Project, folder: Path, *, device: str, group: str, target: st
     """
     name, bundle = released(project, target)
     here = DeviceFolder(folder)
-    if folder.exists() and any(folder.iterdir()) and not here.identity.exists():
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not here.identity.exists():
         raise EdgemlError("something else lies there", where=str(folder), mend="choose an empty folder")
     _need_stopped(here)
-    prepare(project, folder, bundle, device=device, group=group, python=sys.executable)
+    prepare(project, folder, bundle, device=device, group=group, start=launcher(sys.executable))
     return name
 
 
@@ -44,13 +40,26 @@ def remove(folder: Path) -> None:
     if not here.identity.exists():
         raise EdgemlError("there is no device", where=str(folder), mend="name the folder that was flashed")
     _need_stopped(here)
-    shutil.rmtree(folder)
+    with told(folder):
+        shutil.rmtree(folder)
+
+
+def device_in(folder: Path) -> str:
+    """Return the name of the device whose folder it is; empty where it is none's yet."""
+    try:
+        return read_identity(folder).device
+    except EdgemlError:
+        return ""
 
 
 def _need_stopped(here: DeviceFolder) -> None:
+    """Ask the agent's own lock: a process number may have been given to another process since."""
     try:
-        pid = msgspec.json.decode(here.running.read_bytes(), type=_Running).pid
-        os.kill(pid, 0)
-    except (OSError, msgspec.MsgspecError):
+        lock = (here.root / "state" / "lock").open("rb")
+    except FileNotFoundError:
         return
-    raise EdgemlError(f"its agent runs, process {pid}", where=str(here.root), mend="stop it first")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EdgemlError("its agent runs", where=str(here.root), mend="stop it first") from error

@@ -1,12 +1,11 @@
-"""Flash over ssh: the device's folder is made here, sent as one stream, and started at boot where systemd is.
+"""A device that ssh reaches: its address, and running a shell script there, with files streamed to it.
 
-In this order, each step safe to repeat: probe, send what the device lacks into `incoming/`, stop the agent, move everything
-into its place, start the agent. What the device still has to tell (its outbox) stays.
+Secrets travel in the stream only: never in a command, which `ps` shows at both ends.
 """
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import io
 import re
 import shlex
@@ -14,22 +13,28 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
-from edgeml.flash.wheels import Python
 from edgeml_targets.contract.errors import EdgemlError
 
 TIMEOUT_S: Final = 600
 SSH_FAILED: Final = 255  # what ssh itself exits with; anything else is the script's
-UNIT: Final = "edgeml-agent.service"
-INCOMING: Final = "incoming"
-PROBE: Final = """
-python3 -c 'import os, platform, sys; print(*sys.version_info[:2], platform.machine(), platform.libc_ver()[1] or "0.0")'
-test -d /run/systemd/system && echo systemd || echo none
-id -u
+MOST_PORT: Final = 65535
+REFUSAL: Final = "edgeml: "
+PRELUDE: Final = f"""set -eu
+refuse() {{ echo "{REFUSAL}$1; $2" >&2; exit 1; }}
 """
+MENDS: Final = {
+    "permission denied": "give its key with --ssh-option IdentityFile=/path, or put yours there with ssh-copy-id",
+    "host key verification failed": "connect once with ssh, compare the fingerprint, then flash again",
+    "no space left": "free some space there, then flash again",
+}
+_ADDRESS: Final = re.compile(
+    r"ssh://(?:(?P<user>\w[\w.-]*)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?(?:/(?P<folder>.*))?"
+)
+_FOLDER: Final = re.compile(r"/?[\w.-]+(?:/[\w.-]+)*")  # it is named in a systemd unit, whose quoting has traps
 
 
 @dataclass(frozen=True)
@@ -43,202 +48,98 @@ class Host:
     options: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"ssh://{self.user}@{self.host}:{self.port}/{self.folder}"
+        user = f"{self.user}@" if self.user else ""
+        port = f":{self.port}" if self.port else ""
+        return f"ssh://{user}{self.host}{port}/{self.folder}"
 
-
-@dataclass(frozen=True)
-class Probe:
-    """What a device is: its Python, whether systemd runs there, and whether we are root."""
-
-    python: Python
-    systemd: bool
-    root: bool
+    def at(self, folder: str) -> Host:
+        """Return the same device with another folder."""
+        return replace(self, folder=folder)
 
 
 def parse_host(destination: str, options: Sequence[str] = ()) -> Host:
     """Read `ssh://[user@]host[:port][/folder]`; an absolute folder begins with two slashes.
 
+    Without a user or a port, what the user's ssh configuration says holds; `port` is 0 then.
+
     Raises:
-        EdgemlError: It is no such address.
+        EdgemlError: It is no such address, or the folder is no plain path below home or root.
+
+    Example:
+        >>> parse_host("ssh://pi@192.168.0.40:2222//opt/cam").folder, parse_host("ssh://cam-1").folder
+        ('/opt/cam', 'edgeml')
     """
-    found = re.fullmatch(
-        r"ssh://(?:(?P<user>[A-Za-z0-9_.-]+)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)(?::(?P<port>\d{1,5}))?(?:/(?P<folder>.*))?",
-        destination,
-    )
-    if not found or not 0 < int(found["port"] or 22) < 65536:
+    found = _ADDRESS.fullmatch(destination)
+    port = int(found["port"] or 0) if found else 0
+    if not found or port > MOST_PORT or found["port"] in ("0", "00000"):
         raise EdgemlError(
             "no ssh address", where=destination, mend="write ssh://user@host or ssh://user@host:2222/folder"
         )
-    return Host(
-        found["user"] or "", found["host"], int(found["port"] or 22), found["folder"] or "edgeml", tuple(options)
-    )
+    folder = (found["folder"] or "edgeml").removeprefix("~/").rstrip("/")
+    if not _FOLDER.fullmatch(folder) or {".", ".."} & set(folder.split("/")):
+        raise EdgemlError(
+            "no folder for a device", where=destination, mend="use letters, digits, dots, hyphens and underscores"
+        )
+    return Host(found["user"] or "", found["host"].strip("[]"), port, folder, tuple(options))
 
 
-def run(host: Host, script: str, *, folder: Path | None = None, mark: str = "") -> str:
+def run(host: Host, script: str, *, folders: Sequence[Path] = (), mark: str = "") -> str:
     """Run a shell script on the device; return what it printed.
 
     Args:
         host: The device.
-        script: For `sh`; it stops at the first command that fails.
-        folder: Streamed to the script's standard input as a gzipped tar, never held whole.
-        mark: What a file `mark` in that tar says; none where it is empty.
+        script: For `sh`; it stops at the first command that fails. `refuse WHAT MEND` ends it with an error of ours.
+        folders: Their contents are streamed to the script's standard input as one gzipped tar, never held whole.
+        mark: What a file `mark`, the last in that tar, says; none where it is empty.
 
     Raises:
         EdgemlError: ssh is missing, the device can't be reached, or the script failed there.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        stdin = subprocess.PIPE if folders else subprocess.DEVNULL
         try:
-            stdin = subprocess.DEVNULL if folder is None else subprocess.PIPE
             process = subprocess.Popen(_command(host, script), stdin=stdin, stdout=said, stderr=complained)
         except FileNotFoundError as error:
             raise EdgemlError("ssh is missing", where="this machine", mend="apt install openssh-client") from error
         with process:
-            if process.stdin is not None and folder is not None:
-                _stream(folder, mark, process.stdin)
             try:
+                if process.stdin is not None:
+                    _stream(folders, mark, process.stdin)
                 code = process.wait(TIMEOUT_S)
             except subprocess.TimeoutExpired as error:
-                process.kill()
                 raise EdgemlError(
                     f"no answer for {TIMEOUT_S} s", where=str(host), mend="check it, then flash again"
                 ) from error
-        for file in (said, complained):
-            file.seek(0)
+            finally:
+                process.kill()  # it has ended, unless something was raised here
+        said.seek(0)
+        complained.seek(0)
         if code:
-            reason = (complained.read().decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
-            way = "check address, key and network" if code == SSH_FAILED else "mend it there, then flash again"
-            raise EdgemlError(reason, where=str(host), mend=way)
+            raise _error(host, code, complained.read().decode(errors="replace"))
         return said.read().decode(errors="replace")
 
 
-def probe(host: Host) -> Probe:
-    """Ask the device what it is.
-
-    Raises:
-        EdgemlError: It can't be reached or has no python3.
-    """
-    lines = run(host, PROBE).strip().splitlines()
-    try:
-        major, minor, machine, libc = lines[-3].split()
-        glibc = tuple(map(int, libc.split(".")[:2]))
-        python = Python((int(major), int(minor)), machine, (glibc[0], glibc[1]))
-        return Probe(python, lines[-2] == "systemd", lines[-1] == "0")
-    except (ValueError, IndexError) as error:
-        raise EdgemlError("it did not say what it is", where=str(host), mend="install python3 there") from error
-
-
-def send(host: Host, staged: Path, library: Path) -> bool:
-    """Put a prepared folder and the agent's library in place; return whether the library had to be sent.
-
-    Args:
-        host: The device.
-        staged: The device's folder as it is to be, without `lib`.
-        library: What becomes its `lib`.
-    """
-    mark = _hash_of(library)
-    has = run(host, f"cat {_at(host, 'lib', 'mark')} 2>/dev/null || true").strip()
-    incoming = _at(host, INCOMING)
-    run(host, f"umask 077; rm -rf {incoming}; mkdir -p {incoming}")
-    run(host, f"tar -C {incoming} -xzf -", folder=staged)
-    if has != mark:
-        run(
-            host,
-            f"mkdir {incoming}/lib && tar -C {incoming}/lib -xzf -",
-            folder=library,
-            mark=mark,
-        )
-    return has != mark
-
-
-def install(host: Host, found: Probe) -> None:
-    """Stop the agent, move what was sent into its place, and start it where systemd is."""
-    service = _service(host, found) if found.systemd else ""
-    stop = f"{_systemctl(found)} stop {UNIT} 2>/dev/null || true" if found.systemd else ""
-    run(
-        host,
-        f"""
-{stop}
-cd {_at(host)}
-for part in lib slots identity.json agent state/journal.json; do
-    test -e {INCOMING}/$part || continue
-    mkdir -p "$(dirname $part)"
-    rm -rf $part && mv {INCOMING}/$part $part
-done
-mkdir -p inbox state
-rm -rf {INCOMING}
-{service}
-""",
-    )
-
-
-def uninstall(host: Host) -> None:
-    """Stop the agent, remove its unit and its folder."""
-    found = probe(host)
-    unit = _unit_folder(found)
-    stop = f"{_systemctl(found)} disable --now {UNIT} 2>/dev/null || true; rm -f {unit}/{UNIT}" if found.systemd else ""
-    folder = _at(host)
-    run(host, f"{stop}\ntest ! -e {folder} || {{ test -e {folder}/identity.json && rm -rf {folder}; }}")
-
-
-def _at(host: Host, *parts: str) -> str:
-    return "/".join([shlex.quote(host.folder), *parts])
-
-
-def _systemctl(found: Probe) -> str:
-    return "systemctl" if found.root else "systemctl --user"
-
-
-def _unit_folder(found: Probe) -> str:
-    return "/etc/systemd/system" if found.root else "$HOME/.config/systemd/user"
-
-
-def _service(host: Host, found: Probe) -> str:
-    """Return the script that installs and starts the unit; `$PWD` is the device's folder."""
-    linger = "" if found.root else "loginctl enable-linger"
-    return f"""
-mkdir -p {_unit_folder(found)}
-cat > {_unit_folder(found)}/{UNIT} <<UNIT
-{unit("$PWD", root=found.root)}UNIT
-{_systemctl(found)} daemon-reload
-{_systemctl(found)} enable --now {UNIT}
-{linger}
-"""
-
-
-def unit(folder: str, *, root: bool) -> str:
-    """Return the systemd unit of an agent in `folder`; it may write there and nowhere else."""
-    return f"""[Unit]
-Description=edgeml agent
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-ExecStart={folder}/agent
-Restart=always
-RestartSec=5
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths={folder}
-PrivateTmp=yes
-
-[Install]
-WantedBy={"multi-user.target" if root else "default.target"}
-"""
-
-
 def _command(host: Host, script: str) -> list[str]:
-    command = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-p", str(host.port)]
+    command = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "LogLevel=ERROR"]
+    command += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]  # a pulled cable is noticed in a minute
     command += [part for option in host.options for part in ("-o", option)]
-    return [*command, f"{host.user}@{host.host}" if host.user else host.host, f"set -eu\n{script}"]
+    command += ["-l", host.user] if host.user else []
+    command += ["-p", str(host.port)] if host.port else []
+    return [*command, "--", host.host, f"exec sh -c {shlex.quote(PRELUDE + script)}"]  # whatever the login shell is
 
 
-def _stream(folder: Path, mark: str, to: IO[bytes]) -> None:
+def _stream(folders: Sequence[Path], mark: str, to: IO[bytes]) -> None:
     try:
-        with to, tarfile.open(fileobj=to, mode="w|gz", compresslevel=1) as archive:
-            archive.add(folder, arcname=".", filter=_plain)
+        with (
+            to,
+            gzip.GzipFile(fileobj=to, mode="wb", compresslevel=1) as packed,
+            tarfile.open(fileobj=packed, mode="w|") as archive,
+        ):
+            for folder in folders:
+                archive.add(folder, arcname=".", filter=_plain)
             if mark:
                 entry = tarfile.TarInfo("mark")
-                entry.size = len(mark)
+                entry.size, entry.mode = len(mark), 0o644
                 archive.addfile(entry, io.BytesIO(mark.encode()))
     except BrokenPipeError:
         return  # the other end gave up and says why on its standard error
@@ -250,8 +151,14 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _hash_of(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def _error(host: Host, code: int, complaint: str) -> EdgemlError:
+    """Return the one line: a refusal of ours, else what ssh said last, else what the script's command said first."""
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()] or ["no reason given"]
+    for line in lines:
+        if line.startswith(REFUSAL):
+            what, _, mend = line.removeprefix(REFUSAL).rpartition("; ")
+            return EdgemlError(what, where=str(host), mend=mend)
+    reason = lines[-1] if code == SSH_FAILED else lines[0]
+    usual = "check address, key and network" if code == SSH_FAILED else "mend it there, then flash again"
+    mend = next((mend for sign, mend in MENDS.items() if sign in reason.lower()), usual)
+    return EdgemlError(reason, where=str(host), mend=mend)
