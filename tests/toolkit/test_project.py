@@ -9,31 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml.project import FILE, init_project, load_project, starter_names
+from edgeml.project import FILE, init_project, load_project
 from edgeml.project_errors import lines_of
 from edgeml_targets.contract.errors import EdgemlError
-
-STARTER = "image"
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    return init_project(tmp_path / "starter", "digits", starter=STARTER).read_text()
+    return init_project(tmp_path / "starter", "digits").read_text()
 
 
-@pytest.mark.parametrize("starter", starter_names())
-def test_every_starter_is_a_project_that_states_its_success_on_three_levels(starter: str, tmp_path: Path) -> None:
-    init_project(tmp_path, "digits", starter=starter)
+def test_the_starter_is_a_project_that_states_its_success_on_three_levels(tmp_path: Path) -> None:
+    init_project(tmp_path, "digits")
     project = load_project(tmp_path)
     assert project.name == "digits" and project.root == tmp_path.resolve()
     assert project.success.business and project.success.ml and project.success.economic
     assert set(project.budgets) == set(project.targets)
-
-
-def test_the_demo_keeps_samples_to_play_the_world(tmp_path: Path) -> None:
-    init_project(tmp_path, "digits", starter="demo")
-    splits = load_project(tmp_path).data.splits
-    assert splits.live >= 0.2 and 0.55 <= splits.train + splits.calibration <= 0.65
 
 
 WRONG = [
@@ -82,12 +73,10 @@ def test_what_is_no_project_file_is_told(content: bytes | None, said: str, tmp_p
         load_project(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "starter", "said"), [("Big Name", "image", "no name"), ("ok", "imag", "no such starter")]
-)
-def test_init_writes_nothing_when_it_cannot(name: str, starter: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(EdgemlError, match=said):
-        init_project(tmp_path / "new", name, starter=starter)
+@pytest.mark.parametrize("name", ["Big Name", "", "-x", "x" * 64])
+def test_init_writes_nothing_under_a_name_that_is_none(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgemlError, match="no name for a project"):
+        init_project(tmp_path / "new", name)
     assert not (tmp_path / "new").exists()
 
 

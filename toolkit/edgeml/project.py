@@ -18,7 +18,8 @@ from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.target import Described, Target, find_target
 
 FILE: Final = "edgeml.toml"
-STARTER: Final = Path(__file__).parent / "starter"
+STARTER: Final = Path(__file__).parent / "starter" / FILE
+IGNORED: Final = b".edgeml/\nfleet/\n"  # for git: the workspace, and the fleet's keys and database
 MOST_BYTES: Final = 1 << 20
 LEAST_TRAIN: Final = 0.1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -253,20 +254,17 @@ def load_project(folder: Path = Path()) -> Project:
     return project
 
 
-def init_project(folder: Path, name: str, *, starter: str = "image") -> Path:
-    """Write a commented `edgeml.toml` that runs as it is, and return its path.
+def init_project(folder: Path, name: str) -> Path:
+    """Write a commented `edgeml.toml` that runs as it is, image classification on MNIST-5k, and return its path.
 
     Args:
         folder: Where; made when it is missing.
         name: The project's name: lower case letters, digits and hyphens, at most 63.
-        starter: What to start from, a file of `edgeml/starter`: `image`, or `demo`, which keeps samples to play the world.
 
     Raises:
-        EdgemlError: There is a project already, the name or the starter is none, or the folder cannot be written to.
+        EdgemlError: There is a project already, the name is none, or the folder cannot be written to.
     """
-    file, starters = folder / FILE, starter_names()
-    if starter not in starters:
-        raise EdgemlError("no such starter", where=starter, mend=f"choose one of {', '.join(starters)}")
+    file = folder / FILE
     try:
         pydantic.TypeAdapter(Name).validate_python(name)
     except pydantic.ValidationError as error:
@@ -274,16 +272,11 @@ def init_project(folder: Path, name: str, *, starter: str = "image") -> Path:
         raise EdgemlError("no name for a project", where=name, mend=mend) from error
     if file.exists():
         raise EdgemlError("there is a project already", where=str(file), mend="choose another folder")
-    write_atomic(file, (STARTER / f"{starter}.toml").read_text().replace("@NAME@", name).encode())
+    write_atomic(file, STARTER.read_text().replace("@NAME@", name).encode())
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        write_atomic(ignore, b".edgeml/\nfleet/\n")
+        write_atomic(ignore, IGNORED)
     return file
-
-
-def starter_names() -> list[str]:
-    """Return the names of what a project can start from, sorted."""
-    return sorted(path.stem for path in STARTER.glob("*.toml"))
 
 
 def _read(file: Path) -> str:

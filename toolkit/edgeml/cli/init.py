@@ -16,14 +16,10 @@ Folder = Annotated[Path, typer.Argument(help="Where; made when it is missing.")]
 ProjectName = Annotated[
     str | None, typer.Option("--name", help="The project's name; default: the folder's.", show_default=False)
 ]
-Starter = Annotated[
-    str,
-    typer.Option("--starter", help="What to start from: `image`, or `demo`, which keeps samples to play the world."),
-]
 
 
 @app.command()
-def init(folder: Folder = Path(), name: ProjectName = None, starter: Starter = "image", json: AsJson = False) -> None:
+def init(folder: Folder = Path(), name: ProjectName = None, json: AsJson = False) -> None:
     """Write a commented edgeml.toml that runs as it is.
 
     Example: edgeml init digits
@@ -35,7 +31,7 @@ def init(folder: Folder = Path(), name: ProjectName = None, starter: Starter = "
 
     if name is None:
         name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:63].strip("-") or "project"
-    file = init_project(folder, name, starter=starter)
+    file = init_project(folder, name)
     if json:
         typer.echo(msgspec.json.encode({"schema": "edgeml.init/1", "name": name, "file": str(file)}))
         return
