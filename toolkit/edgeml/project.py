@@ -53,7 +53,15 @@ class Success(Described):
 
 
 class Splits(Described):
-    """How samples are shared out, as shares of 1; what is left is the train split. Each class is shared out alike."""
+    """How samples are shared out, as shares of 1; what is left is trained on. Each class is shared out alike.
+
+    Args:
+        calibration: Sets the ranges of integers.
+        validation: Stops the training and picks the candidate.
+        test: Judges at the end.
+        golden: Goes along with every bundle: a device tries itself on it.
+        live: Kept for playing the world; nothing else looks at it.
+    """
 
     calibration: Share = 0.1
     validation: Share = 0.1
@@ -81,8 +89,8 @@ class DataSection(Described):
             `module:function` that returns (inputs, labels, class names), or `mnist-5k`, which a package ships.
         label_column: The CSV's column with the class; default: its last.
         size: Height and width in pixels that images are resized to.
-        colour: Colour of images.
-        layout: Where the network wants an image's channels.
+        colour: Colour of images, `rgb` or `grey`.
+        layout: Where the network wants an image's channels: `chw` first, `hwc` last.
         scale: What each value is multiplied with; default: 1/255 for images, 1 for the rest.
         mean, std: Subtracted and divided by, in scaled units, one entry or one a channel or column; default: none
             for images, the train split's own for the rest.
