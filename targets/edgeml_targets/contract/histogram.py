@@ -46,10 +46,10 @@ class Histogram(msgspec.Struct, frozen=True):
         return np.ldexp(np.arange(self.first, self.first + len(self.counts) + 1, dtype=np.float64), self.exponent)
 
     def quantile(self, share: float) -> float:
-        """Return the value below which `share` (0 to 1) of the values lie, interpolated within its bin; NaN when empty."""
-        if not self.counts:
-            return math.nan
+        """Return the value below which `share` (0 to 1) of the values lie, interpolated within its bin; NaN when nothing was counted."""
         below = np.concatenate([[0], np.cumsum(self.counts)])
+        if below[-1] == 0:  # a frozen histogram has bins before it has values
+            return math.nan
         return float(np.interp(share * below[-1], below, self.edges))
 
     @property

@@ -69,3 +69,8 @@ def test_what_is_not_finite_is_refused() -> None:
         histogram([1.0, float("nan")])
     with pytest.raises(ValueError, match="finer"):
         coarsen(Histogram(0, 0, (1,)), -1)
+
+
+def test_bins_without_values_have_no_quantile() -> None:
+    assert np.isnan(frozen(histogram([0.0, 1.0])).quantile(0.5))
+    assert np.isnan(Histogram().quantile(0.5))

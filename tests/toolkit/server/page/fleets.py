@@ -10,9 +10,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from edgeml.server import tables
+from edgeml.server.alarms import Alarm, open_alarm
+from edgeml.server.decisions import Decision, decide
+from edgeml.server.stage import GateRow
 from edgeml.server.store import Store
+from edgeml_agent.messages import Window
 
 sys.path.insert(0, str(Path(__file__).parent))
+from releasing import add_release, keep_compression
 from seeding import (
     CONTRAST_LOSS,
     DAY,
@@ -21,16 +26,9 @@ from seeding import (
     PI4,
     PI5,
     X86,
-    Alarm,
-    Decision,
     Device,
-    GateRow,
     Seed,
-    add_release,
-    decide,
     judge_all,
-    keep_compression,
-    open_alarm,
     project_in,
     record,
     report,
@@ -79,9 +77,7 @@ def healthy(seed: Seed) -> None:
     seed.settle(devices)
     judge_all(seed, windows, every_s=0.5 * HOUR, release="r41")
     with seed.store.writing() as connection:
-        connection.execute(
-            sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "done", "r41", "r40", at=seed.now - 5 * DAY))
-        )
+        connection.execute(sa.insert(tables.ROLLOUTS).values(rollout_row("done", "r41", "r40", at=seed.now - 5 * DAY)))
         decide(
             connection,
             Decision("rollout", "ok", "r41 runs everywhere", "48 of 48 devices, 0 failed", "Every canary gate held."),
@@ -108,115 +104,76 @@ def healthy(seed: Seed) -> None:
 def degraded(seed: Seed) -> None:
     """Contrast drifted an hour ago, r42 was trained and is in canary on five devices; three Raspberry Pi 4 are slow."""
     devices = devices_48(well=False)
-    drift_at = seed.now - 75 * 60
+    drift_at, canary_at, r41_at = seed.now - 75 * 60, seed.now - 31 * 60, seed.now - 12.5 * HOUR
     add_release(seed, "r41", "m41", at=seed.now - 6 * DAY, accuracy=0.968)
     add_release(seed, "r42", "m42", at=seed.now - 40 * 60, accuracy=0.961)
-    seed.enrol(devices)
-    canary_at = seed.now - 31 * 60
-    windows = []
-    for d in devices:
-        if d.last_seen_ago is None:
-            continue
-        windows += windows_of(
-            seed,
-            d,
-            since=seed.now - DAY,
-            contrast_at=lambda at: CONTRAST_LOSS if at > drift_at else 1.0,
-            release_at=lambda at, d=d: (
-                "r42" if d.release == "r42" and at > canary_at else "r40" if at < seed.now - 12.5 * HOUR else "r41"
-            ),
-        )
-    record(seed, windows)
-    hot = next(d for d in devices if d.name == "line-b-07")
-    record(
-        seed,
-        [
-            report(hot, seed.now - 12.52 * HOUR, "started", "r40", "", 1),
-            report(hot, seed.now - 12.5 * HOUR, "switched", "r41", "self-test 32 of 32", 2),
-            report(hot, seed.now - 3 * HOUR, "refused", "r41", "r42: the bundle's hash is not the signed one", 3),
-        ],
-    )
-    seed.settle(devices)
-    judged = judge_all(
-        seed, [w for w in windows if w.ended_at > seed.now - 12.4 * HOUR], every_s=0.5 * HOUR, release="r41"
-    )
-    _, worst = judged[-1]
-    effect = worst.effects[worst.worst]
-    figure = f"{worst.worst}: PSI {effect.effect:.2f}, threshold {effect.limit:.2f}"
-    with seed.store.writing() as connection:
-        open_alarm(
-            connection,
-            Alarm("drift", "bad", "Inputs have drifted", figure, "Being handled: r42 is in canary."),
-            drift_at + 900,
-        )
-        for name in ("line-b-07", "line-b-08", "line-b-09"):
-            detail = "p99 23.1 ms, budget 20 ms"
-            open_alarm(
-                connection,
-                Alarm("degraded", "warn", f"{name} is slower than its budget", detail, "Check fans and airflow.", name),
-                seed.now - 100 * 60,
-            )
-        open_alarm(
-            connection,
-            Alarm(
-                "silent",
-                "warn",
-                "dock-03 is silent",
-                "last window 47 min ago, usually every 10 s",
-                "Check its power and network.",
-                "dock-03",
-            ),
-            seed.now - 46 * 60,
-        )
-        for minutes, decision in (
-            (
-                60,
-                Decision(
-                    "drift", "warn", "Drift found", figure, "The same in all groups: the scene changed, not a device."
-                ),
-            ),
-            (
-                45,
-                Decision(
-                    "retrain",
-                    "ok",
-                    "Retrained",
-                    "620 new labels, 200 needed; 9 min",
-                    "Enough labels for the policy to ask for a retrain.",
-                ),
-            ),
-            (
-                38,
-                Decision(
-                    "challenger",
-                    "ok",
-                    "Challenger passed",
-                    "r42 +6.3 points on fresh rows (95 %: +4.6 to +8.0)",
-                    "Golden split −0.1 points (−0.4 to +0.2): not worse.",
-                ),
-            ),
-            (
-                31,
-                Decision(
-                    "canary",
-                    "run",
-                    "Canary running",
-                    "r42 on 5 devices, 1,240 of 2,000 answers",
-                    "Any failed gate rolls back to r41.",
-                ),
-            ),
-        ):
-            decide(connection, decision, seed.now - minutes * 60)
-        connection.execute(
-            sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "done", "r41", "r40", at=seed.now - 12.6 * HOUR))
-        )
-        connection.execute(sa.insert(tables.ROLLOUTS).values(rollout_row(seed, "canary", "r42", "r41", at=canary_at)))
-        rows = [accuracy_row(seed.now - h * HOUR, "r41", 0.967, 400) for h in (20, 13, 6)]
-        connection.execute(
-            sa.insert(tables.ACCURACIES), [*rows, accuracy_row(seed.now - 0.6 * HOUR, "r41", 0.901, 620)]
-        )
-
     keep_compression(seed, "m41")
+    seed.enrol(devices)
+
+    def contrast_at(at: float) -> float:
+        return CONTRAST_LOSS if at > drift_at else 1.0
+
+    def windows_since(device: Device, since: float) -> list[Window]:
+        def release_at(at: float) -> str:
+            return "r42" if device.release == "r42" and at > canary_at else "r40" if at < r41_at else "r41"
+
+        return windows_of(seed, device, since=since, contrast_at=contrast_at, release_at=release_at)
+
+    windows = [w for d in devices if d.last_seen_ago is not None for w in windows_since(d, seed.now - DAY)]
+    hot = next(d for d in devices if d.name == "line-b-07")
+    reports = [
+        report(hot, r41_at - 72, "started", "r40", "", 1),
+        report(hot, r41_at, "switched", "r41", "self-test 32 of 32", 2),
+        report(hot, seed.now - 3 * HOUR, "refused", "r41", "r42: the bundle's hash is not the signed one", 3),
+    ]
+    record(seed, [*windows, *reports])
+    seed.settle(devices)
+    judged = judge_all(seed, [w for w in windows if w.ended_at > r41_at + 360], every_s=0.5 * HOUR, release="r41")
+    _, newest = judged[-1]
+    effect = newest.effects[newest.worst]
+    figure = f"{newest.worst}: PSI {effect.effect:.2f}, threshold {effect.limit:.2f}"
+    with seed.store.writing() as connection:
+        for at, alarm in troubles(seed, figure):
+            open_alarm(connection, alarm, at)
+        for at, decision in chain(seed, figure):
+            decide(connection, decision, at)
+        rollouts = [
+            rollout_row("done", "r41", "r40", at=seed.now - 12.6 * HOUR),
+            rollout_row("canary", "r42", "r41", at=canary_at),
+        ]
+        connection.execute(sa.insert(tables.ROLLOUTS), rollouts)
+        measured = [accuracy_row(seed.now - h * HOUR, "r41", 0.967, 400) for h in (20, 13, 6)]
+        measured.append(accuracy_row(seed.now - 0.6 * HOUR, "r41", 0.901, 620))
+        connection.execute(sa.insert(tables.ACCURACIES), measured)
+
+
+def troubles(seed: Seed, drift: str) -> list[tuple[float, Alarm]]:
+    """Return the degraded fleet's open alarms and since when."""
+    slow = [
+        Alarm("degraded", "warn", f"{name} is slower than its budget", "p99 23.1 ms, budget 20 ms", "Check fans.", name)
+        for name in ("line-b-07", "line-b-08", "line-b-09")
+    ]
+    usual = "last window 47 min ago, usually every 10 s"
+    return [
+        (seed.now - 60 * 60, Alarm("drift", "bad", "Inputs have drifted", drift, "Being handled: r42 is in canary.")),
+        *((seed.now - 100 * 60, alarm) for alarm in slow),
+        (seed.now - 46 * 60, Alarm("silent", "warn", "dock-03 is silent", usual, "Check its power.", "dock-03")),
+    ]
+
+
+def chain(seed: Seed, drift: str) -> list[tuple[float, Decision]]:
+    """Return what was decided for the degraded fleet, and when."""
+    points = "r42 +6.3 points on fresh rows (95 %: +4.6 to +8.0)"
+    golden = "Golden split −0.1 points (−0.4 to +0.2): not worse."
+    enough = "Enough labels for the policy to ask for a retrain."
+    answers = "r42 on 5 devices, 1,240 of 2,000 answers"
+    decided = (
+        (60, Decision("drift", "warn", "Drift found", drift, "The same in all groups: the scene changed.")),
+        (45, Decision("retrain", "ok", "Retrained", "620 new labels, 200 needed; 9\u00a0min", enough)),
+        (38, Decision("challenger", "ok", "Challenger passed", points, golden)),
+        (31, Decision("canary", "run", "Canary running", answers, "Any failed gate rolls back to r41.")),
+    )
+    return [(seed.now - minutes * 60, decision) for minutes, decision in decided]
 
 
 def one_bad(seed: Seed) -> None:
@@ -317,7 +274,7 @@ def accuracy_row(at: float, release: str, share: float, labelled: int) -> dict[s
     return {"at": at, "release": release, "right": round(share * labelled), "labelled": labelled, "of": "new labels"}
 
 
-def rollout_row(seed: Seed, stage: str, release: str, previous: str, *, at: float) -> dict[str, object]:
+def rollout_row(stage: str, release: str, previous: str, *, at: float) -> dict[str, object]:
     gates = [
         GateRow("self-test", "5 of 5", "all 5", "ok"),
         GateRow("answers", "1,240", "2,000 needed", "run"),

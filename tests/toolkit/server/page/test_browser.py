@@ -68,7 +68,7 @@ def visit(browser: Any, served: Callable[[str], Served]) -> Iterator[Callable[..
         context.close()
 
 
-def hold_to_the_list(found: Visit, where: str) -> None:
+def check_the_list(found: Visit, where: str) -> None:
     """Check one page at both widths and in both themes without loading it again."""
     for width in WIDTHS:
         found.page.set_viewport_size({"width": width, "height": 900})
@@ -91,28 +91,28 @@ def hold_to_the_list(found: Visit, where: str) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_degraded_fleet_keeps_the_list(visit: Callable[..., Visit], path: str) -> None:
-    hold_to_the_list(visit("degraded", path), path)
+    check_the_list(visit("degraded", path), path)
 
 
 @pytest.mark.parametrize("path", ("/", "/model", f"/devices/{LONGEST}", "/devices?search=packaging"))
 def test_the_longest_names_keep_the_list(visit: Callable[..., Visit], path: str) -> None:
-    hold_to_the_list(visit("one_bad", path), path)
+    check_the_list(visit("one_bad", path), path)
 
 
 @pytest.mark.parametrize("path", ("/", "/model", "/rollouts", "/devices/dock-12"))
 def test_an_empty_fleet_keeps_the_list(visit: Callable[..., Visit], path: str) -> None:
-    hold_to_the_list(visit("empty", path), path)
+    check_the_list(visit("empty", path), path)
 
 
 @pytest.mark.parametrize("path", ("/", "/devices"))
 def test_ten_thousand_devices_keep_the_list(visit: Callable[..., Visit], path: str) -> None:
-    hold_to_the_list(visit("large", path), path)
+    check_the_list(visit("large", path), path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", (*PAGES[:2], "/devices/line-a-01", *PAGES[3:]))
 def test_a_healthy_fleet_keeps_the_list(visit: Callable[..., Visit], path: str) -> None:
-    hold_to_the_list(visit("healthy", path), path)
+    check_the_list(visit("healthy", path), path)
 
 
 def test_the_first_paint_with_ten_thousand_devices_is_quick(visit: Callable[..., Visit]) -> None:
@@ -180,7 +180,9 @@ def test_a_refusal_is_told_in_words(visit: Callable[..., Visit]) -> None:
     found = visit("degraded", "/model")
     found.page.get_by_role("button", name="Retrain now").click()
     found.page.get_by_role("alertdialog").get_by_role("button", name="Retrain", exact=True).click()
-    found.page.get_by_text("a retrain runs already", exact=False).wait_for()
+    refusal = found.page.get_by_role("alertdialog").filter(has_text="was refused")
+    refusal.wait_for()
+    assert "a retrain runs already. wait until it has ended." in refusal.inner_text()
     found.page.get_by_role("button", name="Close").click()
 
 

@@ -13,7 +13,7 @@ from edgeml.server.page import charts
 from edgeml.server.page.views.histograms import MOST_BINS, panel
 from edgeml.server.page.views.overview import ticks
 from edgeml.server.page.views.pages import Page, page_number
-from edgeml.server.page.views.spans import SPANS, find_span
+from edgeml.server.page.views.spans import DAY, SPANS, find_span, fitting
 from edgeml.server.page.views.sparkline import Frame, sparkline
 from edgeml.server.page.words import ago, capital, clock, counted, duration, full_stop, joined, spelled
 from edgeml_targets.contract.histogram import count_frozen, frozen, histogram
@@ -87,14 +87,24 @@ def test_a_panel_says_what_it_shows_to_those_who_do_not_see_it() -> None:
     assert drawn.told.startswith("noise: effect 0.34, threshold 0.20; now around 1")
 
 
-def test_a_span_is_the_shortest_that_holds_everything_up_to_a_day() -> None:
-    assert find_span(None, 0.0, 300.0).key == "10m"
-    assert find_span(None, 0.0, 4 * 3600.0).key == "6h"
-    assert find_span(None, 0.0, 9e6).key == "24h"
-    assert find_span("7d", 0.0, 300.0).key == "7d" and find_span("../", 0.0, 300.0).key == "10m"
+def test_a_span_just_holds_everything_up_to_a_day() -> None:
+    assert find_span(None, 0.0, 40.0) == fitting(60) and fitting(60).title == "Last 60 seconds"
+    assert find_span(None, 0.0, 250.0).title == "Last 5 minutes"
+    assert find_span(None, 0.0, 4 * 3600.0).title == "Last 4 hours"
+    assert find_span(None, 0.0, 9e6) is DAY and find_span(None, None, 9e6) is DAY
+    assert find_span("7d", 0.0, 300.0).key == "7d" and find_span("../", 0.0, 300.0).key == ""
 
 
-@given(st.sampled_from(SPANS), st.floats(1e9, 2e9))
+@given(st.floats(0, 2e6))
+def test_a_fitting_span_holds_its_age_and_is_at_least_half_full(age: float) -> None:
+    span = find_span(None, 0.0, age)
+    assert span.seconds >= min(age, DAY.seconds) * 0.99 and (
+        age <= 30 or span.seconds <= max(2 * age, DAY.seconds * (age > 64_800))
+    )
+    assert 60 <= span.points <= 240
+
+
+@given(st.sampled_from((*SPANS, fitting(60), fitting(480))), st.floats(1e9, 2e9))
 def test_points_stay_put_while_time_goes_on(span: object, now: float) -> None:
     begin = span.begin(now)  # type: ignore[attr-defined]
     assert begin % span.width_s == 0 and begin + span.seconds >= now > begin + span.seconds - span.width_s - 1e-3  # type: ignore[attr-defined]

@@ -164,7 +164,7 @@ def test_a_device_says_what_is_wrong_since_when_and_what_to_do(seeded: Seeded) -
     device = look(seeded("degraded"), lambda c, s: read_device(c, s, "line-b-07", None))
     assert isinstance(device, Device)
     assert device.heading == "line-b-07 is slower than its budget" and device.state.startswith("degraded since ")
-    assert "budget 20\u00a0ms" in device.lead and device.todo == "Check fans and airflow."
+    assert "budget 20\u00a0ms" in device.lead and device.todo == "Check fans."
     assert [s.release for s in device.slots] == ["r41", "r40"] and device.slots[0].detail.endswith("self-test 32 of 32")
     assert [lane.name for lane in device.measures.releases] == ["r40", "r41"]
     assert {lane.name for lane in device.measures.alarms} == {"slower than its budget", "Inputs have drifted (fleet)"}

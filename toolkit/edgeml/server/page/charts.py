@@ -76,7 +76,11 @@ def value_axis(index: int, low: float, high: float, step: float, *, decimals: in
         "interval": step,
         "axisLine": {"show": False},
         "axisTick": {"show": False},
-        "axisLabel": {":formatter": f"v => v.toFixed({decimals}).replace('-', '\\u2212')", "margin": 8, **text()},
+        "axisLabel": {
+            ":formatter": f"v => v.toFixed({decimals}).replace('-', '\\u2212').replace(/\\B(?=(\\d{{3}})+$)/g, ',')",
+            "margin": 8,
+            **text(),
+        },
         "splitLine": {"lineStyle": {"color": "var(--line)"}},
     }
 

@@ -17,6 +17,8 @@ LANE: Final = 20
 TITLE: Final = 22
 GAP: Final = 12
 ABSENT: Final = 26
+TALL: Final = 84  # px of a plot with two lines
+LABEL_PX: Final = 16
 LABEL_ROOM: Final = 1.3  # a limit has this much of its height, so that its name fits above it
 
 
@@ -181,19 +183,19 @@ def _latency(m: Measures) -> Panel:
     low, high, step = charts.nice_range(0, max(high, LABEL_ROOM * (budget or 0)), 3)
     decimals = 1 if high >= 3 else 3 if high < 0.3 else 2
     over = m.budget_ms is not None and p99 > m.budget_ms
-    near = (p99 - p50) / (high - low) * 84 < 16
+    up, down = _apart(p99 / high, p50 / high)
     top = charts.line(0, "p99", m.p99_ms.points)
     top["endLabel"] = charts.end_label(
-        f"p99 {number(p99, decimals)} ms", colour="warn-text" if over else "text", shift=-8 if near else 0
+        f"p99 {number(p99, decimals)} ms", colour="warn-text" if over else "text", shift=up
     )
     if budget is not None:
         top["markLine"] = charts.mark_lines([charts.threshold(budget, f"budget {budget:g} ms (p99)")])
     bottom = charts.line(0, "p50", m.p50_ms.points, colour="now-2")
-    bottom["endLabel"] = charts.end_label(f"p50 {number(p50, decimals)} ms", shift=8 if near else 0)
+    bottom["endLabel"] = charts.end_label(f"p50 {number(p50, decimals)} ms", shift=down)
     told = f"p99 {number(p99, decimals)}, p50 {number(p50, decimals)}"
     if m.budget_ms is not None and budget is None:
         told += f", budget {m.budget_ms:g}"
-    return Panel("Latency, ms", told, 84, low, high, step, (top, bottom))
+    return Panel("Latency, ms", told, TALL, low, high, step, (top, bottom))
 
 
 def _temperature(m: Measures) -> Panel:
@@ -234,23 +236,32 @@ def _confidence(m: Measures) -> Panel:
     newest, lower = m.confidence.newest or 0.0, m.confidence_p10.newest or 0.0
     low, high, step = charts.nice_range(min(_lowest(m.confidence_p10), 0.9), 1.0, 2)
     median = charts.line(0, "median", m.confidence.points)
-    near = (newest - lower) / (high - low) * 84 < 16
-    median["endLabel"] = charts.end_label(f"median {number(newest, 2)}", shift=-8 if near else 0)
+    up, down = _apart((newest - low) / (high - low), (lower - low) / (high - low))
+    median["endLabel"] = charts.end_label(f"median {number(newest, 2)}", shift=up)
     tenth = charts.line(0, "lowest tenth below", m.confidence_p10.points, colour="now-soft")
     tenth["endLabel"] = {
-        **charts.end_label(f"10 % below {number(lower, 2)}", shift=8 if near else 0),
+        **charts.end_label(f"10 % below {number(lower, 2)}", shift=down),
         **charts.text("text-3"),
     }
     band = _band(m.confidence_p10, m.confidence)
     return Panel(
         "Confidence",
         f"median {number(newest, 2)}, 10 % below {number(lower, 2)}",
-        84,
+        TALL,
         low,
         high,
         step,
         (median, tenth, *band),
     )
+
+
+def _apart(upper: float, lower: float) -> tuple[int, int]:
+    """Return how far to move two end labels, in px, given their heights as shares of a tall plot's."""
+    missing = LABEL_PX - (upper - lower) * TALL
+    if missing <= 0:
+        return 0, 0
+    down = round(min(missing / 2, max(lower * TALL - LABEL_PX / 2, -2)))  # not below the axis
+    return down - round(missing), down
 
 
 def _band(low: Series, high: Series) -> tuple[Options, Options]:

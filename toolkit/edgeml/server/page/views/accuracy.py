@@ -7,6 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from edgeml.figures import number, percent
 from edgeml.server.tables import ACCURACIES
 from edgeml_bench.statistics import wilson_interval
 
@@ -27,6 +28,11 @@ class Labelled:
     def share(self) -> float:
         """The share of right answers."""
         return self.right / self.labelled
+
+    @property
+    def words(self) -> str:
+        """The share with its interval: "96.7 % (94.5 to 98.1)"."""
+        return f"{percent(self.share)} ({number(100 * self.low, 1)} to {number(100 * self.high, 1)})"
 
     @property
     def low(self) -> float:

@@ -20,6 +20,7 @@ from edgeml.server.tables import DEVICES, WINDOWS
 MOST_SQUARES: Final = 60
 MOST_NAMED: Final = 600  # devices that get a square with their name
 MOST_TARGETS: Final = 12
+ANSWERED_WITHIN_S: Final = 3600.0
 SAMPLED: Final = 50  # devices of a target whose newest window gives its latency
 WORST_FIRST: Final = ("degraded", "silent", "never_seen", "healthy")
 OLDER: Final = "older"
@@ -129,7 +130,7 @@ def read_cells(connection: sa.Connection, scene: Scene, rollout: Rollout | None)
             scene.hardware(target).runtime,
             sizes[target],
             tuple(_cell(c, by_cell.get((target, c), {}), names.get((target, c), [])) for c, _ in columns),
-            latencies.get(target, Latency("", "", None, "never", "no answers yet")),
+            latencies.get(target, Latency("", "", None, "never", "no answers in the last hour")),
         )
         for target in targets[:MOST_TARGETS]
     )
@@ -181,11 +182,18 @@ def _names(
     return found
 
 
-def newest_windows(devices: sa.FromClause) -> sa.Select[str, float | None, float]:
-    """Return a query for (device, p99 in us, end) of the newest window of each device of a subquery `devices`."""
+def newest_answers(devices: sa.FromClause, now: float) -> sa.Select[str, float | None, float]:
+    """Return a query for (device, p99 in us, end) of each device's newest window with answers, within the last hour.
+
+    Args:
+        devices: A subquery with a column `device`.
+        now: Seconds since 1970. An idle device sends windows without answers for months: the hour bounds what is read.
+    """
     inner = WINDOWS.alias("inner")
-    ends = sa.select(sa.func.max(inner.c.ended_at)).where(inner.c.device == devices.c.device)
-    newest = ends.correlate(devices).scalar_subquery()
+    answered = sa.select(inner.c.ended_at).where(
+        inner.c.device == devices.c.device, inner.c.ended_at >= now - ANSWERED_WITHIN_S, inner.c.answers > 0
+    )
+    newest = answered.order_by(inner.c.ended_at.desc()).limit(1).correlate(devices).scalar_subquery()
     joined = devices.join(WINDOWS, sa.and_(WINDOWS.c.device == devices.c.device, WINDOWS.c.ended_at == newest))
     return sa.select(devices.c.device, WINDOWS.c.p99_us, WINDOWS.c.ended_at).select_from(joined)
 
@@ -198,7 +206,7 @@ def _latencies(connection: sa.Connection, scene: Scene) -> dict[str, Latency]:
     sampled = sa.select(inner.c.device, inner.c.target).where(inner.c.rank <= SAMPLED).subquery()
     target_of = dict(connection.execute(sa.select(sampled.c.device, sampled.c.target)).all())
     by_target: dict[str, list[float]] = defaultdict(list)
-    for device, p99_us, _ in connection.execute(newest_windows(sampled)):
+    for device, p99_us, _ in connection.execute(newest_answers(sampled, scene.now)):
         if p99_us is not None and device in target_of:
             by_target[target_of[device]].append(p99_us)
     return {t: latency(statistics.median(found), scene.latency_budget_us(t)) for t, found in by_target.items()}

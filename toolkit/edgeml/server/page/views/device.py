@@ -148,7 +148,7 @@ def _latest_figures(newest: sa.RowMapping | None, target: str, scene: Scene) -> 
     if newest is None:
         return "It sent no window yet."
     if newest["p99_us"] is None:
-        return f"Its last window, {ago(newest['ended_at'], scene.now)}, has no answers."
+        return f"It sent a window {ago(newest['ended_at'], scene.now)}, without answers: it is idle."
     budget = scene.latency_budget_us(target)
     held = f", budget {number(budget / 1000, 0, 'ms')}" if budget else ""
     return (
@@ -191,28 +191,23 @@ def _facts(
 
 
 def _slots(row: sa.RowMapping, reports: Sequence[sa.RowMapping], now: float) -> tuple[Slot, ...]:
+    """Return the releases as the device told of them: what runs, what waits or was not taken, what it would go back to."""
     found, runs, wanted = [], row["release"], row["desired"]
-    if runs:
-        begun = next((r for r in reports if r["release"] == runs and r["event"] in ("switched", "started")), None)
-        since = f"since {clock(begun['at'], now)}" if begun else "since before its last reports"
-        detail = ", ".join(part for part in (since, begun["detail"] if begun else "") if part)
-        found.append(Slot("ok", runs, "runs", detail))
-    if wanted and wanted != runs:
-        tried = next((r for r in reports if r["offered"] == wanted and r["event"] in _LEVELS), None)
-        if tried is not None:
-            found.append(Slot("bad", wanted, "was not taken", f"{clock(tried['at'], now)}, {tried['detail']}"))
-        else:
-            found.append(Slot("wait", wanted, "waits", "offered, taken with its next connection"))
-    before = next((r for r in reports if r["release"] not in (runs, wanted)), None)
-    if before is not None:
-        found.append(
-            Slot(
-                "kept",
-                before["release"],
-                "kept",
-                f"ran until {clock(before['at'], now)}; it goes back to it when a self-test fails",
-            )
-        )
+    begun = next((r for r in reports if r["release"] == runs and r["event"] in ("switched", "started")), None)
+    if runs and begun is not None:
+        detail = f", {begun['detail']}" if begun["detail"] else ""
+        found.append(Slot("ok", runs, "runs", f"since {clock(begun['at'], now)}{detail}"))
+    elif runs:
+        found.append(Slot("ok", runs, "runs", "since before its last reports"))
+    tried = next((r for r in reports if r["offered"] == wanted and r["event"] in _LEVELS), None)
+    if wanted and wanted != runs and tried is not None:
+        found.append(Slot("bad", wanted, "was not taken", f"{clock(tried['at'], now)}, {tried['detail']}"))
+    elif wanted and wanted != runs:
+        found.append(Slot("wait", wanted, "waits", "offered, taken with its next connection"))
+    before = next((r["release"] for r in reports if r["release"] not in (runs, wanted)), None)
+    if before is not None and begun is not None:
+        until = f"in the other slot, ran until {clock(begun['at'], now)}"
+        found.append(Slot("kept", before, "kept", f"{until}"))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 
 from edgeml.server.page.icons import Status
-from edgeml.server.page.views.cells import Latency, latency, newest_windows
+from edgeml.server.page.views.cells import Latency, latency, newest_answers
 from edgeml.server.page.views.overview import STATE_STATUS, STATES, read_counts
 from edgeml.server.page.views.pages import Page
 from edgeml.server.page.views.scene import Scene
@@ -99,8 +99,8 @@ def read_devices(connection: sa.Connection, scene: Scene, asked: Asked) -> Devic
     shown = query.limit(ROWS).offset((asked.page - 1) * ROWS)
     found = connection.execute(shown).mappings().all()
     chosen = shown.with_only_columns(DEVICES.c.device).subquery()
-    newest = {device: (p99, ended) for device, p99, ended in connection.execute(newest_windows(chosen))}
-    rows = tuple(_row(row, newest.get(row["device"], (None, None)), scene) for row in found)
+    p99_of = {device: p99_us for device, p99_us, _ in connection.execute(newest_answers(chosen, scene.now))}
+    rows = tuple(_row(row, p99_of.get(row["device"]), scene) for row in found)
     heading, lead = _verdict(read_counts(connection), asked, total)
     return Devices(heading, lead, asked, rows, Page(asked.page, ROWS, total, asked.address))
 
@@ -131,13 +131,12 @@ def _wanted(asked: Asked) -> list[sa.ColumnElement[bool]]:
     return found
 
 
-def _row(row: sa.RowMapping, newest: tuple[float | None, float | None], scene: Scene) -> Row:
-    hardware, (p99_us, ended_at) = scene.hardware(row["target"]), newest
-    never = "no window yet" if ended_at is None else "no answers in its last window"
+def _row(row: sa.RowMapping, p99_us: float | None, scene: Scene) -> Row:
+    hardware = scene.hardware(row["target"])
     held = (
         latency(p99_us, scene.latency_budget_us(row["target"]))
         if p99_us is not None
-        else Latency("", "", None, "never", never)
+        else Latency("", "", None, "never", "no answers in the last hour")
     )
     return Row(
         row["device"],

@@ -15,6 +15,7 @@ from edgeml_targets.contract.histogram import Histogram, coarsen
 
 MOST_BINS: Final = 32
 HEADROOM: Final = 1.04
+CUT_ABOVE: Final = 3.0  # times the reference's highest: a bar that would flatten the reference is cut there
 TAIL: Final = 0.001  # of the mass: left out at either end, and counted in the outermost bins drawn
 CAPTIONS: Final = {
     "brightness": "mean of an input",
@@ -38,6 +39,7 @@ class Panel:
         over: Whether it is over.
         now, reference: SVG path data.
         ticks: (place from 0 to 100, words) of the axis: two to four round figures.
+        cut: Whether a bar is cut at the top.
         told: For those who do not see it.
     """
 
@@ -49,13 +51,15 @@ class Panel:
     now: str
     reference: str
     ticks: tuple[tuple[float, str], ...]
+    cut: bool
     told: str
 
 
 def panel(name: str, reference: Histogram, now: Histogram, effect: Sequence[float] | None) -> Panel:
     """Draw what is now over the reference, both as shares, in the same bins."""
     then_shares, now_shares, edges = _aligned(reference, now)
-    top = max(float(then_shares.max(initial=0)), float(now_shares.max(initial=0)), 1e-9) * HEADROOM
+    highest = max(float(then_shares.max(initial=0)), 1e-9)
+    top = min(max(float(now_shares.max(initial=0)), highest), CUT_ABOVE * highest) * HEADROOM
     psi = DASH if effect is None else number(effect[0], 2)
     over = effect is not None and effect[0] > effect[1]
     limit = "" if effect is None else number(effect[1], 2)
@@ -66,9 +70,10 @@ def panel(name: str, reference: Histogram, now: Histogram, effect: Sequence[floa
         psi,
         limit,
         over,
-        _area(now_shares / top),
+        _area(np.minimum(now_shares / top, 1.0)),
         _outline(then_shares / top),
         _ticks(float(edges[0]), float(edges[-1])),
+        bool(now_shares.max(initial=0) > top),
         f"{name}: effect {psi}{f', threshold {limit}' if limit else ''}; {where}",
     )
 

@@ -109,8 +109,8 @@ def read_measures(
             sa.func.max(c.release),
         )
         .where(c.device == device, c.ended_at >= begin, c.ended_at < end)
-        .group_by(point)
-        .order_by(point)
+        .group_by("point")  # by its name: PostgreSQL takes the expression with other parameters for another one
+        .order_by("point")
     )
     rows = [(begin + (row[0] + 0.5) * span.width_s, *row[1:]) for row in connection.execute(query)]
 

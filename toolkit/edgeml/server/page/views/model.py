@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from edgeml.figures import number, percent
 from edgeml.server.judge import CLASSES, CONFIDENCE, DISTANCE
 from edgeml.server.page.icons import Status
-from edgeml.server.page.views.accuracy import Labelled, read_labelled
+from edgeml.server.page.views.accuracy import Labelled, newest_labelled, read_labelled
 from edgeml.server.page.views.classes import Classes, compare_classes
 from edgeml.server.page.views.histograms import Panel, panel
 from edgeml.server.page.views.overview import Waiting
 from edgeml.server.page.views.rollouts import read_current
 from edgeml.server.page.views.scene import Scene
-from edgeml.server.page.views.spans import Span, find_span
+from edgeml.server.page.views.spans import Span, find_span, fitting
 from edgeml.server.page.words import capital, clock, counted, joined
 from edgeml.server.tables import ALARMS, DEVICES, JUDGEMENTS, RELEASES, WINDOWS
 from edgeml_agent.messages import Window
@@ -72,6 +72,7 @@ class Model:
         why: Why there are no histograms.
         waiting: How far the first judgement is.
         classes, drift, accuracy: The other cards; `floor` is what accuracy is held against.
+        measured: The newest accuracy, which may lie before the span.
     """
 
     status: Status
@@ -88,6 +89,7 @@ class Model:
     span: Span
     drift: Drift | None
     accuracy: tuple[Labelled, ...]
+    measured: Labelled | None
     floor: float | None
     begin: float
     end: float
@@ -112,7 +114,10 @@ def read_model_view(connection: sa.Connection, scene: Scene, release: str | None
     first = connection.scalar(
         sa.select(WINDOWS.c.ended_at).where(WINDOWS.c.release == shown).order_by(WINDOWS.c.arrival).limit(1)
     )
-    span = find_span(None, first, scene.now) if first is not None else find_span("1h", None, scene.now)
+    measured = newest_labelled(connection, shown)
+    if first is not None and measured is not None:
+        first = min(first, measured.at)
+    span = find_span(None, first, scene.now) if first is not None else fitting(60)
     begin = span.begin(scene.now)
     manifests = scene.bundles.manifests(connection, shown)
     windows = _judged_windows(connection, shown, newest)
@@ -121,7 +126,7 @@ def read_model_view(connection: sa.Connection, scene: Scene, release: str | None
     drift = _drift(connection, shown, begin, effects)
     panels = _panels(windows, manifests, effects)
     return Model(
-        *_verdict(connection, scene, about, newest, drift, accuracy),
+        *_verdict(connection, scene, about, newest, drift, measured),
         shown,
         releases,
         _judged_on(newest, windows, scene.now),
@@ -133,6 +138,7 @@ def read_model_view(connection: sa.Connection, scene: Scene, release: str | None
         span,
         drift,
         accuracy,
+        measured,
         scene.accuracy_floor,
         begin,
         begin + span.seconds,
@@ -246,10 +252,10 @@ def _verdict(
     about: sa.RowMapping,
     newest: sa.RowMapping | None,
     drift: Drift | None,
-    accuracy: Sequence[Labelled],
+    measured: Labelled | None,
 ) -> tuple[Status, str, str]:
     release, floor = about["name"], scene.accuracy_floor
-    below = bool(accuracy) and floor is not None and accuracy[-1].share < floor
+    below = measured is not None and floor is not None and measured.share < floor
     over = drift.over if drift is not None else ()
     unknown = newest is not None and newest["unknown_share"] > newest["unknown_limit"]
     if over:
@@ -265,11 +271,10 @@ def _verdict(
         head += "; accuracy is below its floor" if over or unknown else ", but accuracy is below its floor"
     devices = connection.scalar(sa.select(sa.func.count()).where(DEVICES.c.release == release)) or 0
     lead = [f"Model {about['model']}, release {release}, runs on {counted(devices, 'device')}."]
-    if accuracy:
-        m = accuracy[-1]
+    if measured is not None:
         held = f", floor {percent(floor)}" if floor is not None else ""
         lead.append(
-            f"Of {counted(m.labelled, 'labelled answer')} {percent(m.share)} were right ({number(100 * m.low, 1)} to {number(100 * m.high, 1)}){held}."
+            f"Of {counted(measured.labelled, 'labelled answer')} {percent(measured.share)} were right ({number(100 * measured.low, 1)} to {number(100 * measured.high, 1)}){held}."
         )
     rollout = read_current(connection, scene)
     if rollout is not None and rollout.running and rollout.release != release:

@@ -17,10 +17,11 @@ from edgeml.server.page.views.scene import Scene
 from edgeml.server.page.views.spans import Span, find_span
 from edgeml.server.page.views.timeline import Timeline
 from edgeml.server.page.views.trends import Trend, read_trends
-from edgeml.server.page.words import capital, clock, counted, full_stop, spelled
+from edgeml.server.page.words import capital, clock, clock_s, counted, full_stop, spelled
 from edgeml.server.tables import DEVICES, JUDGEMENTS, WINDOWS
 
 SHOWN_ALARMS: Final = 4
+TICK_STEPS_S: Final = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400, 172800)
 STATES: Final = ("healthy", "degraded", "silent", "never_seen")
 STATE_STATUS: Final[dict[str, Status]] = {
     "healthy": "ok",
@@ -160,13 +161,12 @@ def verdict(
 
 def ticks(span: Span, now: float, most: int) -> tuple[tuple[float, str], ...]:
     """Return times for an axis below a span: (share of the width from the left, text), at round times of day."""
-    steps = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400, 172800)
-    step = next(s for s in steps if span.seconds / s <= most)
+    step = next(s for s in TICK_STEPS_S if span.seconds / s <= most)
     begin = span.begin(now)
     first = -(-begin // step) * step
-    found = [(at - begin) / (now - begin) for at in (first + i * step for i in range(most + 1)) if at <= now]
-    texts = [clock(first + i * step, first + i * step) for i in range(len(found))]
-    return tuple((x, text) for x, text in zip(found, texts, strict=True) if 0.04 <= x <= 0.97)
+    places = [(at, (at - begin) / (now - begin)) for at in (first + i * step for i in range(most + 1)) if at <= now]
+    write = clock if step >= 60 else clock_s
+    return tuple((x, write(at, at)) for at, x in places if 0.05 <= x <= 0.96)
 
 
 def _fleet_trouble(kind: str, title: str) -> str:
@@ -178,6 +178,8 @@ def _story(chain: tuple[Step, ...], rollout: Rollout | None) -> list[str]:
     told = []
     if chain and chain[0].kind == "drift":
         told.append(full_stop(f"{capital(chain[0].title)} at {chain[0].time} ({chain[0].figure})"))
+        if len(chain) > 1 and (rollout is None or not rollout.running):
+            told.append(full_stop(f"{capital(chain[-1].title)}, {chain[-1].time}"))
     elif chain:
         told.append(full_stop(f"The last decision, {chain[-1].time}: {chain[-1].title}"))
     if rollout is not None and rollout.running:

@@ -41,7 +41,9 @@ class Scene:
             title, _, runtime = target.rpartition("-")
             return Hardware(title or target, runtime if title else "unknown runtime")
         title, _, last = found.title.rpartition(", ")
-        return Hardware(title if title and last.lower() == found.runtime else found.title, found.runtime)
+        return Hardware(
+            title if title and last.lower().replace(" ", "") == found.runtime else found.title, found.runtime
+        )
 
     def latency_budget_us(self, target: str) -> float | None:
         """Return a target's latency budget in microseconds, `None` where the project states none."""
