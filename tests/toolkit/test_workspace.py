@@ -70,7 +70,7 @@ def run_in_private(root: Path, mount: str, *command: str) -> subprocess.Complete
     return subprocess.run([*PRIVATE, "sh", "-c", inside], capture_output=True, text=True, check=False, timeout=120)
 
 
-def told_once(done: subprocess.CompletedProcess[str], reason: str) -> None:
+def assert_told_once(done: subprocess.CompletedProcess[str], reason: str) -> None:
     assert done.returncode == 2 and done.stdout == "", done
     errors = [line for line in done.stderr.splitlines() if "[ok]" not in line and "✓" not in line]
     assert len(errors) == 1 and errors[0].startswith("error: ") and reason in errors[0], done.stderr
@@ -79,7 +79,7 @@ def told_once(done: subprocess.CompletedProcess[str], reason: str) -> None:
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(project: Project) -> None:
     project.workspace.mkdir()
     done = run_in_private(project.root, "mount -t tmpfs -o size=24k tmpfs .edgeml", "data", "check")
-    told_once(done, "No space left on device; free some space")
+    assert_told_once(done, "No space left on device; free some space")
     assert (project.root / "left").read_text() == "" and not project.ledger.parent.exists()
 
 
@@ -87,7 +87,7 @@ def test_a_read_only_workspace_is_told_in_one_line(project: Project) -> None:
     project.workspace.mkdir()
     mount = "mount --bind .edgeml .edgeml; mount -o remount,bind,ro .edgeml"
     done = run_in_private(project.root, mount, "data", "check")
-    told_once(done, "Read-only file system; make its folder writable")
+    assert_told_once(done, "Read-only file system; make its folder writable")
 
 
 def test_a_dataset_that_is_here_is_read_from_a_read_only_workspace(project: Project) -> None:
@@ -104,6 +104,6 @@ def test_a_disk_that_fills_while_training_is_told(project: Project) -> None:
     (project.root / "edgeml.toml").write_text(text)
     project.workspace.mkdir()
     done = run_in_private(project.root, "mount -t tmpfs -o size=400k tmpfs .edgeml", "train")  # a checkpoint needs more
-    told_once(done, "No space left on device; free some space")
+    assert_told_once(done, "No space left on device; free some space")
     left = (project.root / "left").read_text().splitlines()
     assert not [name for name in left if "models" in name or "checkpoints" in name], left
