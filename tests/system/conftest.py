@@ -20,7 +20,7 @@ metric = "shapes told apart"
 threshold = 1
 [success.ml]
 metric = "accuracy"
-threshold = 0.8
+threshold = 0.5
 [success.economic]
 metric = "cents a shape"
 threshold = 1
@@ -31,11 +31,12 @@ source = "shapes:draw"
 least_per_class = 20
 [data.splits]
 golden = 0.05
-live = 0.2
+live = 0.3
 
 [training]
 network = "shapes:build_model"
-epochs = 4
+epochs = 6
+learning_rate = 1e-2
 
 [fleet]
 window_s = 0.2
@@ -64,8 +65,8 @@ def draw():
 
 def build_model(input_shape, classes):
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1, stride=2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(16 * 9, classes),
+        nn.Conv2d(1, 16, 3, padding=1, stride=2), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1, stride=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * 9, classes),
     )
 """
 

@@ -102,6 +102,20 @@ def require(records: Iterable[Record]) -> None:
             )
 
 
+def require_standing(project: Project, gates: Iterable[str], *, subject: str) -> None:
+    """Stop the chain unless each gate's latest verdict on `subject` lets it go on.
+
+    Raises:
+        GateFailed: One does not, or was never asked about this subject.
+    """
+    said = {found.gate: found for found in ledger.read(project.ledger) if found.subject == subject}
+    for name in gates:
+        if name not in said:
+            back = find_gate(name).back_to
+            raise GateFailed(f"never judged {subject}", where=f"gate {name}", mend=f"go back to {back}")
+    require(said[name] for name in gates)
+
+
 def waive(project: Project, gate: str, *, reason: str, by: str = "") -> Record:
     """Let an insufficient verdict through, by name and reason; the record keeps the evidence that was insufficient.
 

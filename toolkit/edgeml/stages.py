@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Flags = npt.NDArray[np.bool_]
 Indexes = npt.NDArray[np.int64]
 
+DATA_GATES: Final = ("enough_samples_a_class", "no_sample_in_two_splits", "data_unit_tests_hold")
 RACE_S: Final = 3.0  # a target: enough to see 2 % on a quiet machine
 
 
@@ -98,12 +99,8 @@ def judge_data(project: Project, dataset: Dataset) -> None:
     Raises:
         GateFailed: One of them does not hold.
     """
-    judged = {
-        "enough_samples_a_class": evidence.of_samples(dataset),
-        "no_sample_in_two_splits": evidence.of_splits(dataset),
-        "data_unit_tests_hold": evidence.of_data_tests(dataset),
-    }
-    _judge(project, judged, subject=dataset.version)
+    found = (evidence.of_samples(dataset), evidence.of_splits(dataset), evidence.of_data_tests(dataset))
+    _judge(project, dict(zip(DATA_GATES, found, strict=True)), subject=dataset.version)
 
 
 def engineer(project: Project, dataset: Dataset, *, progress: Progress = SILENT) -> Model:
@@ -222,7 +219,7 @@ def judge_latest(project: Project, compression: Compression, *, progress: Progre
 
 
 def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -> Release:
-    """Release the latest model: judged from its data on, compressed if it was not yet, packed, signed, rolled out.
+    """Release the latest model: its data was judged when it was trained; compress it if it was not yet, pack, sign, roll out.
 
     Raises:
         GateFailed: A gate of any phase before does not hold.
@@ -235,7 +232,7 @@ def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -
     model = latest_model(project)
     dataset = open_dataset(project, model.manifest.dataset)
     judge_criteria(project)
-    judge_data(project, dataset)
+    lifecycle.require_standing(project, DATA_GATES, subject=dataset.version)
     judge_model(project, model, dataset)
     folder = compressed_folder(project, model)
     if not (folder / "compression.json").exists():

@@ -6,7 +6,13 @@ model's. A file from elsewhere is taken as it is, layout and names.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -22,6 +28,9 @@ from edgeml_targets.contract.tensors import Tensor
 from edgeml_targets.runtimes import Tensors
 
 _LIBRARY: Final = "LiteRT"
+_BANNER: Final = b"Created TensorFlow Lite XNNPACK delegate"
+_ONE_BANNER: Final = threading.Lock()
+_banner_came = False  # it comes once a process
 _IDENTIFIER: Final = b"TFL3"
 _BUFFERS, _METADATA = 4, 6  # fields of the schema's table `Model`
 _METADATA_NAME, _METADATA_BUFFER, _BUFFER_DATA = 0, 1, 0
@@ -99,8 +108,9 @@ class LiteRt:
         if head[4:8] != _IDENTIFIER:
             raise EdgemlError(what_it_is(head, "a TFLite file"), where=str(artifact), mend=MAKE_AGAIN)
         try:
-            interpreter = module.Interpreter(model_path=str(artifact), num_threads=settings.threads)
-            interpreter.allocate_tensors()
+            with _without_banner():
+                interpreter = module.Interpreter(model_path=str(artifact), num_threads=settings.threads)
+                interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise refuse(artifact, _LIBRARY, error) from error
         content = read_metadata(artifact)
@@ -111,6 +121,32 @@ class LiteRt:
         ):
             raise EdgemlError("its metadata describes another file", where=str(artifact), mend=MAKE_AGAIN)
         return LiteRtSession(interpreter, artifact, metadata)
+
+
+@contextlib.contextmanager
+def _without_banner() -> Iterator[None]:
+    """Keep LiteRT's "Created TensorFlow Lite XNNPACK delegate" off standard error; it offers no switch for it.
+
+    The file descriptor is put aside while the first interpreter is made; whatever else was written there is passed on.
+    """
+    global _banner_came
+    with _ONE_BANNER:
+        if _banner_came:
+            yield
+            return
+        sys.stderr.flush()
+        kept = os.dup(2)
+        with tempfile.TemporaryFile() as caught:
+            os.dup2(caught.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+                caught.seek(0)
+                lines = caught.read().splitlines(keepends=True)
+                _banner_came = any(_BANNER in line for line in lines)
+                os.write(2, b"".join(line for line in lines if _BANNER not in line))
 
 
 def read_metadata(artifact: Path, name: str = METADATA_NAME) -> bytes | None:

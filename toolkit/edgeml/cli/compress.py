@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-GAP = 3  # between two columns of a table
-
 
 @app.command()
 def compress(
@@ -113,7 +111,7 @@ def _print(done: Compression) -> None:
 
 def _fitting(done: Compression) -> tuple[list[str], list[list[Any]]]:
     """Return the table's header and rows, without the columns that say least where it would be too wide."""
-    from edgeml.cli.terminal import WIDTH
+    from edgeml.cli.terminal import GAP, table_width
 
     header = [
         "target",
@@ -128,7 +126,7 @@ def _fitting(done: Compression) -> tuple[list[str], list[list[Any]]]:
     rows = [_row(t, done) for t in done.targets]
     for column in ("smaller", "faster"):
         widths = [max(_width(cell) for cell in cells) for cells in zip(header, *rows, strict=True)]
-        if sum(widths) + GAP * (len(widths) - 1) <= WIDTH:
+        if sum(widths) + GAP * (len(widths) - 1) <= table_width():
             break
         i = header.index(column)
         header, rows = header[:i] + header[i + 1 :], [row[:i] + row[i + 1 :] for row in rows]

@@ -1,0 +1,110 @@
+"""The chain in a small project: gates stop it, a retrain wins or loses, the drill finds a fallback that does not answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgeml import data, drill, lifecycle, stages
+from edgeml.gates import Verdict
+from edgeml.project import Project, load_project
+from edgeml.retraining import retrain
+from edgeml_targets.contract import bundle as contract
+from edgeml_targets.contract.errors import GateFailed
+
+pytestmark = pytest.mark.system
+
+
+def edgeml(project: Project, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgeml", *args],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def inverted(project: Project) -> tuple[np.ndarray, np.ndarray]:
+    """What the devices see after the light was turned around: the live samples, inverted, with their labels."""
+    dataset = data.prepare(project)
+    live = dataset.splits["live"]
+    return 1.0 - np.asarray(dataset.inputs[live]), dataset.labels[live]
+
+
+def test_the_first_release_passed_every_gate_that_was_asked(project: Project) -> None:
+    said = {g.gate: g.verdict for p in lifecycle.status(project).phases for g in p.gates}
+    pending = {gate for gate, verdict in said.items() if verdict == Verdict.PENDING}
+    assert pending == {"canary_healthy", "no_drift", "not_stale"}
+    assert all(verdict == Verdict.PASS for gate, verdict in said.items() if gate not in pending)
+    assert stages.verify_ledger(project).faults == ()
+
+
+def test_a_criterion_that_is_missed_stops_the_chain_with_exit_code_1(project: Project) -> None:
+    file = project.root / "edgeml.toml"
+    file.write_text(
+        file.read_text().replace('metric = "accuracy"\nthreshold = 0.5', 'metric = "accuracy"\nthreshold = 1.5')
+    )
+    done = edgeml(project, "fleet", "release")
+    assert done.returncode == 1
+    assert "artifact_meets_criterion" in done.stderr
+    assert "go back to model_engineering" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_retrain_without_new_labels_is_not_released(project: Project) -> None:
+    file = project.root / "edgeml.toml"
+    file.write_text(file.read_text().replace("epochs = 6", "epochs = 5"))  # else it would be the same model
+    done = retrain(load_project(project.root))
+    assert (done.verdict, done.release) == ("fail", None)
+    assert "challenger_beats_champion" in done.reason
+
+
+def test_a_retrain_on_new_labels_beats_the_champion_and_is_released(project: Project) -> None:
+    images, labels = inverted(project)
+    names = data.prepare(project).classes
+    data.add_labels(project, images, np.array([names[i] for i in labels]), source="test")
+    file = project.root / "edgeml.toml"
+    file.write_text(file.read_text().replace("epochs = 6", "epochs = 12"))
+    done = edgeml(project, "retrain", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    got = json.loads(done.stdout)
+    assert (got["schema"], got["verdict"], got["release"]) == ("edgeml.retrain/1", "pass", "r2")
+    assert got["champion"]["release"] == "r1"
+    assert stages.verify_ledger(project).faults == ()
+
+
+def test_a_cut_ledger_is_found_by_the_release_that_carries_its_head(project: Project) -> None:
+    lines = project.ledger.read_bytes().splitlines(keepends=True)
+    project.ledger.write_bytes(b"".join(lines[:-3]))
+    project.ledger.with_suffix(".head").unlink()
+    done = edgeml(project, "lifecycle", "verify")
+    assert done.returncode == 1
+    assert "r1" in done.stdout
+
+
+def test_the_drill_finds_a_fallback_that_answers_otherwise(project: Project, tmp_path: Path) -> None:
+    champion = stages.champion_of(project)
+    assert champion is not None
+    target, good = next(iter(champion.bundles.items()))
+    assert drill.drill(good, good, target=target).right > 0
+    opened = contract.open_bundle(good, tmp_path / "slot")
+    golden = opened.golden()
+    wrong = contract.golden_bytes(contract.Golden(golden.inputs, -golden.outputs))
+    manifest = msgspec.structs.replace(opened.manifest, golden=contract.describe_bytes(contract.GOLDEN, wrong))
+    contract.write_bundle(tmp_path / "bad.bundle", manifest, opened.artifact, wrong)
+    found = drill.drill(good, tmp_path / "bad.bundle", target=target)
+    assert found.right < found.golden
+
+
+def test_an_artifact_over_its_size_budget_is_not_released(project: Project) -> None:
+    file = project.root / "edgeml.toml"
+    file.write_text(file.read_text() + "\n[budgets.x86_64-litert]\nsize_bytes = 100\n")
+    with pytest.raises(GateFailed, match="larger than its budget"):
+        stages.release(load_project(project.root))
