@@ -181,10 +181,10 @@ def _figure(value: float | None, unit: str) -> str:
 
 
 def _print_notes(notes: tuple[str, ...]) -> None:
-    from edgeml.cli.terminal import mark
+    from edgeml.cli.terminal import note
 
-    for note in notes:
-        typer.echo(f"{mark('warn')} {note}")
+    for sentence in notes:
+        note(sentence)
 
 
 def _time(us: float) -> str:

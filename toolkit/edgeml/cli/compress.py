@@ -139,7 +139,7 @@ def _width(cell: Any) -> int:
 
 def _print_notes(done: Compression) -> None:
     """Print the notes, each once, with the targets that it is about."""
-    from edgeml.cli.terminal import mark
+    from edgeml.cli.terminal import note as say
 
     about: dict[str, list[str]] = {}
     for target in done.targets:
@@ -147,7 +147,7 @@ def _print_notes(done: Compression) -> None:
             about.setdefault(note, []).append(target.target)
     for note, targets in about.items():
         where = "" if len(targets) == len(done.targets) else f"{', '.join(targets)}: "
-        typer.echo(f"{mark('warn')} {where}{note}")
+        say(f"{where}{note}")
 
 
 def _row(result: TargetResult, done: Compression) -> list[Any]:

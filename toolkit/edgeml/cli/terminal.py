@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
     from edgeml.lifecycle import Status
 
 VERB_WIDTH: Final = 10
 WIDTH: Final = 100
+GAP: Final = 2  # between two columns of a table
+LEAST_WORDS: Final = 16  # columns that a column of text may be wrapped to
 STYLES: Final = {"ok": "green", "warn": "yellow", "bad": "red", "run": "blue", "off": "bright_black"}
 PLAIN: Final = {"ok": "[ok]", "warn": "[!]", "bad": "[x]", "run": "*", "off": "-"}
 DRAWN: Final = {"ok": "✓", "warn": "!", "bad": "✗", "run": "•", "off": "•"}
@@ -73,12 +76,23 @@ class Steps:
         self._stop_bar()
         status = "warn" if warning else "ok"
         seconds = f"{time.monotonic() - self._began:.1f} s"
+        from rich.table import Table
         from rich.text import Text
 
-        line = Text.assemble("  ", (mark(status), STYLES[status]), f" {self._verb:<{VERB_WIDTH}} ", result)
-        room = min(console().width, WIDTH) - line.cell_len - len(seconds)
-        line.append(" " * max(room, 2)).append(seconds, "bright_black")
-        console().print(line, soft_wrap=True)
+        begin = Text.assemble("  ", (mark(status), STYLES[status]), f" {self._verb:<{VERB_WIDTH}} ")
+        width = min(console().width, WIDTH)
+        room = width - begin.cell_len - len(result) - len(seconds)
+        if room >= 2 or not console().is_terminal:  # in a pipe a step is one line, however long
+            line = Text.assemble(begin, result, " " * max(room, 2), (seconds, "bright_black"))
+            console().print(line, soft_wrap=True)
+            return
+        lines = Table.grid(expand=True)
+        lines.width = width
+        lines.add_column(no_wrap=True)
+        lines.add_column(ratio=1, overflow="fold")
+        lines.add_column(no_wrap=True, justify="right")
+        lines.add_row(begin, Text(f"{result}  "), Text(seconds, "bright_black"))
+        console().print(lines)
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
@@ -89,19 +103,57 @@ class Steps:
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, left: int = 1) -> None:
     """Print a table on standard output: a rule below the header, the first `left` columns left, numbers right.
 
-    A cell is text, or a pair (text, status) that is drawn with the status's mark and colour.
+    A cell is text, or a pair (text, status) that is drawn with the status's mark and colour. Where the terminal is too
+    narrow, words wrap in columns of text; the first column, figures and statuses are never cut: where even those don't
+    fit, each row is printed as lines of `name: value`.
     """
     from rich.console import Console
     from rich.table import Table
 
-    found = Table(box=_rule(), show_edge=False, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
+    wrapping = [0 < i < left or not name for i, name in enumerate(header)]
+    wrapping = [wraps and not any(isinstance(row[i], tuple) for row in rows) for i, wraps in enumerate(wrapping)]
+    out = Console(highlight=False, width=table_width())
+    if _least_width(header, rows, wrapping) > out.width:
+        _print_lines(out, header, rows)
+        return
+    found = Table(box=_rule(), show_edge=False, pad_edge=False, header_style="bright_black", padding=(0, GAP - 1, 0, 0))
     for i, name in enumerate(header):
         words = i < left or not name or any(isinstance(row[i], tuple) for row in rows)
-        found.add_column(name, justify="left" if words else "right", no_wrap=bool(name))
+        found.add_column(name, justify="left" if words else "right", no_wrap=not wrapping[i], overflow="fold")
     for row in rows:
         found.add_row(*(_cell(c) for c in row))
-    out = Console(highlight=False)
-    (out if out.is_terminal else Console(highlight=False, width=WIDTH)).print(found)
+    out.print(found)
+
+
+def table_width() -> int:
+    """Return how many columns a table on standard output may take: the terminal's, `WIDTH` in a pipe."""
+    from rich.console import Console
+
+    out = Console()
+    return out.width if out.is_terminal else WIDTH
+
+
+def _least_width(header: Sequence[str], rows: Sequence[Sequence[Any]], wrapping: Sequence[bool]) -> int:
+    """Return the fewest columns in which a table can be read."""
+    widths = []
+    for i, name in enumerate(header):
+        widest = max([len(name), *(_cell(row[i]).cell_len for row in rows)])
+        widths.append(max(len(name), min(widest, LEAST_WORDS)) if wrapping[i] else widest)
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _print_lines(out: Console, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print each row as its first cell and a line for each other one that is not empty."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for row in rows:
+        out.print(Text.assemble((_cell(row[0]).plain, "bold")))
+        for name, value in zip(header[1:], row[1:], strict=True):
+            cell = _cell(value)
+            if cell.plain:
+                line = Text.assemble((f"{name}: ", "bright_black"), cell) if name else cell
+                out.print(Padding(line, (0, 0, 0, 2)))
 
 
 def phases_table(status: Status) -> None:
@@ -115,13 +167,34 @@ def phases_table(status: Status) -> None:
 
 
 def headline(sentence: str) -> None:
-    """Print the one bold sentence with the result."""
+    """Print the one bold sentence with the result; it wraps between words, and in a pipe not at all."""
     from rich.console import Console
+    from rich.text import Text
 
-    Console(highlight=False, soft_wrap=True).print(f"\n[bold]{sentence}[/bold]")
+    out = Console(highlight=False)
+    out.print()
+    out.print(Text(sentence, "bold"), soft_wrap=not out.is_terminal)
 
 
-def _cell(value: Any) -> Any:
+def note(sentence: str, *, status: str = "warn") -> None:
+    """Print a sentence that bears on a result, behind its mark; it wraps between words, and in a pipe not at all."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    out = Console(highlight=False)
+    sign = Text(mark(status), STYLES[status])
+    if not out.is_terminal:
+        out.print(Text.assemble(sign, " ", sentence), soft_wrap=True)
+        return
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_column(no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(sign, Text(sentence))
+    out.print(line)
+
+
+def _cell(value: Any) -> Text:
     from rich.text import Text
 
     if isinstance(value, tuple):

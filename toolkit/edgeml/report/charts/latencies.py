@@ -88,7 +88,8 @@ def draw(spreads: Sequence[Spread], unit: str, per_us: float, width: int) -> go.
             hovertemplate=f"%{{y:.1f}} % from %{{x:.3g}} {unit}<extra>{html.escape(spread.name)}</extra>",
         )
         _marks(chart, spread, i, (low, high), (unit, per_us), top, width)
-    x_ticks = ticks(low * per_us, high * per_us, max(3, width // 90))
+    corner = 0.04 * (high - low)  # a tick there would touch the 0 of the other axis
+    x_ticks = ticks((low + corner) * per_us, high * per_us, max(3, width // 90))
     y_ticks = ticks(0, top, 3)
     for i, domain in enumerate(PLOTS):
         last = i == len(PLOTS) - 1

@@ -1,0 +1,72 @@
+"""The reports in a browser: nothing from the net, nothing too small, no two labels on each other, at both widths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from results import HOSTILE, everything
+
+from edgeml.report import comparison, compression
+from edgeml_bench import Comparison, compare
+from edgeml_targets.target import find_target
+
+RESULTS = everything()
+LEAST_CONTRAST = 4.5
+
+
+@pytest.fixture(scope="session")
+def compared(tiny_cnn: Path) -> Comparison:
+    """A file against itself, measured."""
+    return compare(tiny_cnn, tiny_cnn, find_target("x86_64-onnxruntime"))
+
+
+def check(seen: Any) -> None:
+    """Hold what a browser saw to how edgeml looks."""
+    assert seen.complaints == []
+    assert [a for a in seen.addresses if not a.startswith(("file:", "data:", "blob:"))] == []
+    found = seen.found
+    assert found["small"] == []
+    assert found["overlaps"] == []
+    assert found["wide"] == [] and found["scrollWidth"] == found["clientWidth"]
+    assert [c for c in found["contrasts"] if c["ratio"] < LEAST_CONTRAST] == []
+    assert found["text"] > 20
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_compression_report_is_whole(name: str, width: int, tmp_path: Path, look: Callable[..., Any]) -> None:
+    compression.write(RESULTS[name], tmp_path / "report.html")
+    check(look(tmp_path / "report.html", width))
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_comparison_report_is_whole(
+    width: int, compared: Comparison, tmp_path: Path, look: Callable[..., Any]
+) -> None:
+    comparison.write(compared, tmp_path / "report.html")
+    check(look(tmp_path / "report.html", width))
+
+
+def test_hostile_names_are_text_and_no_more(compared: Comparison, tmp_path: Path, look: Callable[..., Any]) -> None:
+    compression.write(RESULTS["hostile names"], tmp_path / "one.html")
+    comparison.write(msgspec.structs.replace(compared, a=HOSTILE, command=HOSTILE), tmp_path / "two.html")
+    for path in (tmp_path / "one.html", tmp_path / "two.html"):
+        seen = look(path, 1200)
+        assert seen.complaints == []
+        assert HOSTILE in re.sub(r"\s+", " ", seen.text)
+        assert HOSTILE not in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["usual", "hostile names"])
+def test_a_report_names_no_foreign_address(name: str, tmp_path: Path) -> None:
+    compression.write(RESULTS[name], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    from plotly.offline import get_plotlyjs
+
+    assert get_plotlyjs() in page  # plotly's own code names addresses, but asks for none of them: see `check`
+    assert re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", page.replace(get_plotlyjs(), "")) == []
