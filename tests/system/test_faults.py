@@ -108,12 +108,12 @@ def refused(done: subprocess.CompletedProcess[str], *reasons: str) -> str:
 
 
 def files(folder: Path) -> dict[str, int]:
-    """Return every file below a folder and its size; what is no result is left out: locks, and the ballast."""
-    left_out = {"ballast", "server.lock", "ledger.lock"}
+    """Return every file below a folder and its size. Locks and the ballast are no results, and the ledger only grows."""
+    left_out = {"ballast", "server.lock"}
     return {
         str(p.relative_to(folder)): p.stat().st_size
         for p in folder.rglob("*")
-        if p.is_file() and p.name not in left_out and "__pycache__" not in p.parts
+        if p.is_file() and p.name not in left_out and not {"__pycache__", "lifecycle"} & set(p.parts)
     }
 
 
@@ -178,9 +178,10 @@ def test_the_ledger_on_a_full_disk_stays_whole(tmp_path: Path) -> None:
             except EdgemlError as error:
                 refusals += 1
                 assert FULL in str(error)
+                assert not path.exists() or path.read_bytes().endswith(b"\n"), "a line was left half"
         disk.free()
         assert ledger.verify(path, {}) == []
-        assert not [p for p in path.parent.rglob(".*")], "a temporary file was left"
+        assert not list(path.parent.rglob(".*")), "a temporary file was left"
         append(path, f"after {step}")
     assert refusals > 20
     assert ledger.verify(path, {}) == []
@@ -220,19 +221,21 @@ def test_a_server_on_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_
     with serving(project, tmp_path) as log, agent_of(project, tmp_path / "cam-1", tmp_path) as agent:
         until(lambda: stored(project), "a first message")
         disk.fill()
-        until(lambda: "the store refused a batch" in log.read_text(), "a word about the full disk")
+        until(lambda: "database or disk is full" in log.read_text(), "a word about the full disk")
         kept = set(stored(project))
         until(lambda: len(waiting(agent)) >= 10, "messages that wait")
-        assert not kept & set(waiting(agent)) or set(stored(project)) == kept
         missing = set(waiting(agent))
-        assert missing - set(stored(project)), "a full disk stored everything"
+        assert set(stored(project)) == kept, "it stored without space"
+        assert len(missing - kept) >= 8, "it named as stored what was not"  # the last answers before may be under way
         disk.free()
         until(lambda: missing <= set(stored(project)), "what had waited")
         assert find_running(project) is not None
     found = stored(project)
     assert len(found) == len(set(found))
-    sequences = sorted(sequence for _, sequence in found)
-    assert sequences[: len(missing)] == list(range(1, len(missing) + 1)), "a gap"
+    by_boot: dict[str, set[int]] = {}
+    for boot, sequence in found:
+        by_boot.setdefault(boot, set()).add(sequence)
+    assert all(sequences == set(range(1, max(sequences) + 1)) for sequences in by_boot.values()), "a gap"
 
 
 @apart
@@ -248,10 +251,9 @@ def test_an_agent_on_a_full_disk_answers_on_and_tells_it_all_afterwards(made: Pa
         answered += ask(agent, 30)
         disk.free()
         until(lambda: answers(project) == answered, "every answer in a window, once")
-        disk.read_only()
-        answered += ask(agent, 10)
-        disk.writable()
-        until(lambda: answers(project) == answered, "every answer in a window, once")
+    disk.read_only()  # started by hand, so that its last line is ours to read
+    done = subprocess.run([str(agent.root / "agent")], capture_output=True, text=True, check=False, timeout=60)
+    refused(done, READ_ONLY)
 
 
 def test_a_port_in_use_is_named(made: Path, tmp_path: Path) -> None:
@@ -317,7 +319,9 @@ def test_an_unknown_target_is_refused_with_the_nearest(made: Path, tmp_path: Pat
     (model,) = (here / ".edgeml" / "models").glob("*/*.onnx")
     before = files(here)
     wrong, nearest = "x86_64-onnxruntim", "x86_64-onnxruntime"
-    refused(edgeml("compress", "--target", wrong, "--json", here=here), wrong, nearest)
+    np.save(tmp_path / "samples.npy", np.zeros((30, 1, 12, 12), "f4"))
+    compress = ["compress", model, "--calibration", tmp_path / "samples.npy", "--out", here / "out", "--json"]
+    refused(edgeml(*compress, "--target", wrong, here=here), wrong, nearest)
     refused(edgeml("bench", model, "--target", wrong, "--json", here=here), wrong, nearest)
     refused(edgeml("flash", f"dir:{tmp_path}/cam", "--target", wrong, "--json", here=here), wrong, nearest)
     toml = (here / "edgeml.toml").read_text()
@@ -336,7 +340,10 @@ def serving(project: Project, logs: Path) -> Iterator[Path]:
     with log.open("wb") as file, ended(subprocess.Popen(command, stdout=file, stderr=file)) as server:
         until(lambda: find_running(project) or server.poll() is not None, "the server")
         assert server.poll() is None, log.read_text()
-        yield log
+        try:
+            yield log
+        finally:
+            shutil.copy(project.fleet_folder / "broker" / "nats.log", logs)  # the disk is gone with the test
 
 
 @contextlib.contextmanager

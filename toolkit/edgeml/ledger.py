@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,20 +215,28 @@ def _head_file(path: Path) -> Path:
 def _write_line(path: Path, line: bytes) -> None:
     try:
         new = not path.exists()
-        with path.open("r+b" if not new else "xb") as file:
-            file.seek(0, os.SEEK_END)
-            whole = file.tell() if new else _whole_bytes(path)
+        with path.open("r+b" if not new else "xb", buffering=0) as file:
+            whole = 0 if new else _whole_bytes(path)
             file.truncate(whole)
             file.seek(whole)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                _write_all(file, line)
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(whole)  # what fitted of the line on a full disk
+                raise
         if new:
             fsync_folder(path.parent)
     except OSError as error:
         raise EdgemlError(
             f"cannot be written: {error.strerror}", where=str(path), mend="free some space or make the folder writable"
         ) from error
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += file.write(content[written:])
 
 
 def _whole_bytes(path: Path) -> int:

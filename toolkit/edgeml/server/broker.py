@@ -6,8 +6,10 @@ configuration holds bcrypt hashes, never a token. An external broker needs none 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -31,6 +33,8 @@ READY_LIMIT_S: Final = 15.0
 ACK_WAIT: Final = "5s"  # what a killed server left unacknowledged comes again after this
 MOST_UNACKNOWLEDGED: Final = 1024
 MOST_STORED_BYTES: Final = 1 << 30
+LEAST_FREE_BYTES: Final = 8 << 20
+SPOILT: Final = b"critical write error"  # after it nats-server stores nothing more until it is started anew
 HASH_ROUNDS: Final = 4  # tokens have 256 random bits: there is nothing to guess that a slow hash would slow down
 
 
@@ -139,6 +143,7 @@ class Broker:
     def __init__(self, child: subprocess.Popen[bytes], listen: Listen, folder: Path, password: str) -> None:
         self._child, self._listen, self._folder = child, listen, folder
         self.address = Address(_reachable(listen.host), listen.port, SERVER_USER, password)
+        self._read_bytes, self._spoilt = 0, False
 
     @classmethod
     def start(cls, listen: Listen, folder: Path, hashes: Mapping[str, str]) -> Broker:
@@ -176,6 +181,19 @@ class Broker:
     def alive(self) -> bool:
         """Say whether the child still runs."""
         return self._child.poll() is None
+
+    def spoilt(self) -> bool:
+        """Say whether a full disk made it stop storing for good, as its log says; on that disk the log may be cut, too."""
+        with contextlib.suppress(OSError), (self._folder / "nats.log").open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(self._read_bytes if self._read_bytes <= size else 0)  # a log that was rotated begins anew
+            self._spoilt |= SPOILT in log.read().lower()
+            self._read_bytes = log.tell()
+        return self._spoilt
+
+    def has_space(self) -> bool:
+        """Say whether it would find space if it was started anew."""
+        return shutil.disk_usage(self._folder).free >= LEAST_FREE_BYTES
 
     def admit(self, hashes: Mapping[str, str]) -> None:
         """Let exactly these devices in from now on; those that stay keep their connection."""

@@ -57,6 +57,7 @@ class Control:
         self._watch = Watch(project, store)
         self._asked_by = ""
         self._credentials: object = None
+        self._disk_was_full = False
         self._ages: dict[str, Verdict] = {}
         with store.reading() as connection:
             self._health = Health(project, connection)
@@ -106,18 +107,28 @@ class Control:
                 try:
                     self._tend_broker()
                     self.round(time.time())
-                except (
-                    sa.exc.OperationalError
-                ) as error:  # a full disk, a database that restarts: the next round does it
-                    _LOG.error("the store refused a round, trying again: %s", str(error.orig).splitlines()[0])
+                # A full disk, a database that restarts: the next round does it.
+                except sa.exc.OperationalError as error:
+                    reason = str(error.orig).splitlines()[0]
+                    _LOG.error("the store refused a round, trying again: %s", reason)
+                    self._disk_was_full |= "disk" in reason
+                except EdgemlError as error:
+                    _LOG.error("a round was refused, trying again: %s", error)
         finally:
             self._retrain.stop()
 
     def _tend_broker(self) -> None:
-        """Start the embedded broker anew when it died: devices and ingest come back by themselves."""
-        if self._broker is not None and not self._broker.alive():
-            _LOG.error("the broker ended; starting it anew")
+        """Start the embedded broker anew when it died, or after a full disk, which it never gets over by itself.
+
+        Devices and ingest come back by themselves; what the broker had not stored still lies in the devices' outboxes.
+        """
+        if self._broker is None:
+            return
+        ended = not self._broker.alive()
+        if ended or ((self._disk_was_full or self._broker.spoilt()) and self._broker.has_space()):
+            _LOG.error("the broker %s; starting it anew", "ended" if ended else "stood on a full disk")
             self._broker = self._broker.again(self._hashes())
+            self._disk_was_full = False
             self._ingest.move(self._broker.address)
 
     def _admit(self) -> None:
@@ -152,9 +163,9 @@ class Control:
         verdict = Verdict.FAIL if stale else Verdict.PASS
         if self._ages.get(release.name) == verdict:
             return
-        self._ages[release.name] = verdict
         evidence = StalenessEvidence(release.model, age_days)
         lifecycle.record(self._project, "not_stale", evidence, subject=release.model, by=POLICY)
+        self._ages[release.name] = verdict
         if stale:
             limit = number(self._project.fleet.stale_days, 0, "days")
             detail = f"{number(age_days, 0, 'days')} old, limit {limit}"
