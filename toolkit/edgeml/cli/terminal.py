@@ -113,13 +113,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, left: int = 1
     wrapping = [0 < i < left or not name for i, name in enumerate(header)]
     wrapping = [wraps and not any(isinstance(row[i], tuple) for row in rows) for i, wraps in enumerate(wrapping)]
     out = Console(highlight=False, width=table_width())
-    if _least_width(header, rows, wrapping) > out.width:
+    widths = _widths(header, rows, wrapping, out.width - GAP * (len(header) - 1))
+    if widths is None:
         _print_lines(out, header, rows)
         return
     found = Table(box=_rule(), show_edge=False, pad_edge=False, header_style="bright_black", padding=(0, GAP - 1, 0, 0))
     for i, name in enumerate(header):
         words = i < left or not name or any(isinstance(row[i], tuple) for row in rows)
-        found.add_column(name, justify="left" if words else "right", no_wrap=not wrapping[i], overflow="fold")
+        found.add_column(
+            name,
+            justify="left" if words else "right",
+            no_wrap=not wrapping[i],
+            width=widths[i],
+            overflow="fold",
+        )
     for row in rows:
         found.add_row(*(_cell(c) for c in row))
     out.print(found)
@@ -133,13 +140,22 @@ def table_width() -> int:
     return out.width if out.is_terminal else WIDTH
 
 
-def _least_width(header: Sequence[str], rows: Sequence[Sequence[Any]], wrapping: Sequence[bool]) -> int:
-    """Return the fewest columns in which a table can be read."""
-    widths = []
+def _widths(
+    header: Sequence[str], rows: Sequence[Sequence[Any]], wrapping: Sequence[bool], room: int
+) -> list[int] | None:
+    """Return the columns' widths, words wrapped where `room` is too small; `None` where a word would have to be cut."""
+    whole, least = [], []
     for i, name in enumerate(header):
-        widest = max([len(name), *(_cell(row[i]).cell_len for row in rows)])
-        widths.append(max(len(name), min(widest, LEAST_WORDS)) if wrapping[i] else widest)
-    return sum(widths) + GAP * (len(widths) - 1)
+        texts = [_cell(row[i]).plain for row in rows]
+        whole.append(max([len(name), *map(len, texts)]))
+        longest_word = max([len(name), LEAST_WORDS, *(len(word) for text in texts for word in text.split())])
+        least.append(min(whole[i], longest_word) if wrapping[i] else whole[i])
+    spare, wanted = room - sum(least), sum(whole) - sum(least)
+    if spare >= wanted:
+        return whole
+    if spare < 0:
+        return None
+    return [low + (high - low) * spare // wanted for low, high in zip(least, whole, strict=True)]
 
 
 def _print_lines(out: Console, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = {"pass": "ok", "fail": "bad", "insufficient": "unsure", "waived": "warn", "pending": "unsure"}
 
+BESIDE, BELOW = "beside", "below"
+
 
 def title(demo: Demo) -> str:
     """Return the demo's outcome in one sentence, from its figures."""
@@ -42,7 +44,7 @@ def write(demo: Demo, path: Path) -> None:
         made_at=time.time(),
         charts=True,
         demo=demo,
-        chart=document.figure(_chart(demo), height=220, name=title(demo)),
+        chart=document.figure(_chart(demo, BESIDE), height=220, name=title(demo), narrow=_chart(demo, BELOW)),
         kinds=KINDS,
         made_with=[
             ("Machine", f"{here.cpu}, {here.cores} cores"),
@@ -53,8 +55,11 @@ def write(demo: Demo, path: Path) -> None:
     )
 
 
-def _chart(demo: Demo) -> go.Figure:
-    """Draw a row a scene with its interval: the champion grey, the challenger blue, the clean level dashed and named."""
+def _chart(demo: Demo, figures: str) -> go.Figure:
+    """Draw a row a scene with its interval: the champion grey, the challenger blue, the clean level dashed and named.
+
+    The figures stand `BESIDE` the plot, or on small screens `BELOW` the scenes' names.
+    """
     import plotly.graph_objects as go
 
     colours = tokens()
@@ -76,10 +81,13 @@ def _chart(demo: Demo) -> go.Figure:
             },
             hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
         )
+        if figures == BELOW:
+            continue
         chart.add_annotation(
-            x=1.02,
-            xref="paper",
+            x=1,
+            xref="x domain",
             xanchor="left",
+            xshift=16,
             y=f"{scene.name}, {scene.release}",
             text=f"<b>{share:.1f} %</b>  {100 * scene.low:.1f} to {100 * scene.high:.1f}",
             font={"size": 13, "color": colour},
@@ -98,6 +106,9 @@ def _chart(demo: Demo) -> go.Figure:
         showarrow=False,
     )
     chart.update_xaxes(title="right answers, %", range=[0, 101])
+    rows = [f"{s.name}, {s.release}" for s in demo.scenes]
+    said = [f"{row}<br>{percent(s.share)}" for row, s in zip(rows, demo.scenes, strict=True)]
     chart.update_yaxes(autorange="reversed", showgrid=True)
-    chart.update_layout(margin={"l": 110, "r": 190, "t": 24, "b": 44})
+    chart.update_yaxes(tickvals=rows, ticktext=said if figures == BELOW else rows)
+    chart.update_layout(margin={"l": 110, "r": 190 if figures == BESIDE else 12, "t": 24, "b": 44})
     return chart
