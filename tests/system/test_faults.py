@@ -138,7 +138,8 @@ def test_train_compress_and_data_add_on_a_full_and_on_a_read_only_disk(made: Pat
     shutil.rmtree(here / ".edgeml" / "compressed")
     rng = np.random.default_rng(1)
     fresh = tmp_path / "fresh.npz"
-    np.savez(fresh, inputs=rng.normal(0, 1, (40, 1, 12, 12)).astype("f4"), labels=np.arange(40) % 4)
+    labels = np.array(["row", "column", "falling", "rising"] * 10)
+    np.savez(fresh, inputs=rng.normal(0, 1, (40, 1, 12, 12)).astype("f4"), labels=labels)
     before = files(here)
     for spoil, mend, reason in ((disk.fill, disk.free, FULL), (disk.read_only, disk.writable, READ_ONLY)):
         spoil()

@@ -23,7 +23,7 @@ import msgspec
 
 from edgeml.gates import Phase, Verdict
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import fsync_folder, write_atomic
+from edgeml_targets.contract.files import fsync_folder, told, write_atomic
 
 START: Final = "0" * 64
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError)
@@ -246,7 +246,9 @@ def _whole_bytes(path: Path) -> int:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.with_suffix(".lock").open("w")
+    with opened as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
