@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from edgeml.demo.result import Accuracies, AgentState, Demo, Scene
+from edgeml.gates import Phase, Verdict
+from edgeml.lifecycle import GateStatus, PhaseStatus
 from edgeml_bench import machine
 from edgeml_compress import CandidateResult, Compression, StepDone, TargetResult
 
@@ -131,3 +134,35 @@ def everything() -> dict[str, Compression]:
         "no budget": compression(target(usual()), max_drop=0.0),
         "milliseconds": compression(target(usual(latency=30.0))),
     }
+
+
+def demo() -> Demo:
+    """Return the result of a demo."""
+    targets = tuple(target(usual(), name=f"x86_64-{r}") for r in ("onnxruntime", "litert", "openvino"))
+    phases = tuple(
+        PhaseStatus(
+            phase, verdict, (GateStatus("gate", "A requirement", "a check", "at least 1", "2", verdict, "why", 1.0),)
+        )
+        for phase, verdict in zip(Phase, [*Verdict, Verdict.PASS], strict=True)
+    )
+    return Demo(
+        seconds=84.0,
+        accuracy=Accuracies(0.976, 0.614, 0.94, 0.942),
+        answers=500,
+        quiet_windows=12,
+        quiet_alarms=0,
+        corruption_at_s=52.0,
+        alarm_at_s=58.5,
+        release_before="r1",
+        release_after="r2",
+        agents=tuple(AgentState(f"device-{i}", t.target, "r2") for i, t in enumerate(targets)),
+        artifacts=targets,
+        phases=phases,
+        report="report.html",
+        scenes=(
+            Scene("clean", 488, 500, 0.959, 0.986, "r1", 36.0),
+            Scene("corrupted", 307, 500, 0.571, 0.656, "r1", 52.0),
+            Scene("recovered", 470, 500, 0.916, 0.958, "r2", 79.0),
+        ),
+        page="http://127.0.0.1:8000",
+    )

@@ -9,14 +9,24 @@ from typing import Any
 
 import msgspec
 import pytest
-from results import HOSTILE, everything
+from results import HOSTILE, demo, everything
 
 from edgeml.report import comparison, compression
+from edgeml.report import demo as demo_report
 from edgeml_bench import Comparison, compare
 from edgeml_targets.target import find_target
 
 RESULTS = everything()
 LEAST_CONTRAST = 4.5
+FEW = (
+    "usual",
+    "unlabelled",
+    "long names",
+    "far off",
+)  # that are opened at 400 px, too; the others are slow tests there
+CASES = [(name, 1200) for name in RESULTS] + [
+    pytest.param(name, 400, marks=() if name in FEW else pytest.mark.slow) for name in RESULTS
+]
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +47,7 @@ def check(seen: Any) -> None:
     assert found["text"] > 20
 
 
-@pytest.mark.parametrize("width", [1200, 400])
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize(("name", "width"), CASES)
 def test_a_compression_report_is_whole(name: str, width: int, tmp_path: Path, look: Callable[..., Any]) -> None:
     compression.write(RESULTS[name], tmp_path / "report.html")
     check(look(tmp_path / "report.html", width))
@@ -49,6 +58,12 @@ def test_a_comparison_report_is_whole(
     width: int, compared: Comparison, tmp_path: Path, look: Callable[..., Any]
 ) -> None:
     comparison.write(compared, tmp_path / "report.html")
+    check(look(tmp_path / "report.html", width))
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_the_demo_report_is_whole(width: int, tmp_path: Path, look: Callable[..., Any]) -> None:
+    demo_report.write(demo(), tmp_path / "report.html")
     check(look(tmp_path / "report.html", width))
 
 
