@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import json
 import os
 import shutil
 import signal
@@ -139,7 +140,7 @@ def test_train_compress_and_data_add_on_a_full_and_on_a_read_only_disk(made: Pat
     rng = np.random.default_rng(1)
     fresh = tmp_path / "fresh.npz"
     labels = np.array(["row", "column", "falling", "rising"] * 10)
-    np.savez(fresh, inputs=rng.normal(0, 1, (40, 1, 12, 12)).astype("f4"), labels=labels)
+    np.savez(fresh, inputs=rng.uniform(0, 1, (40, 1, 12, 12)).astype("f4"), labels=labels)
     before = files(here)
     for spoil, mend, reason in ((disk.fill, disk.free, FULL), (disk.read_only, disk.writable, READ_ONLY)):
         spoil()
@@ -160,8 +161,8 @@ def test_train_compress_and_data_add_on_a_full_and_on_a_read_only_disk(made: Pat
         refused(edgeml("compress", "--json", here=here), reason)
         assert files(here) == before, "something was left behind"
         mend()
-    compressed = edgeml("compress", "--json", here=here)
-    assert compressed.returncode == 0, compressed.stderr
+    compressed = edgeml("compress", "--json", here=here)  # whether this model beats the champion is another question
+    assert len(json.loads(compressed.stdout)["targets"]) == 2, compressed.stderr
     assert edgeml("lifecycle", "verify", here=here).returncode == 0
 
 

@@ -211,13 +211,19 @@ def small_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
 
 
 @pytest.fixture(scope="session")
-def served(tiny_cnn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def tiny_bundle(tiny_cnn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of `tiny_cnn` for `TARGET`."""
+    return _bundle(tiny_cnn, tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="session")
+def served(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project with a signed release of `tiny_cnn`, and its server as a process."""
     root = tmp_path_factory.mktemp("flashed")
     (root / "edgeml.toml").write_text(PROJECT)
     project = load_project(root)
     store = Store.of(project)
-    releases.publish(project, "m1", {TARGET: _bundle(tiny_cnn, root)}, ledger_head="0" * 64, store=store)
+    releases.publish(project, "m1", {TARGET: tiny_bundle}, ledger_head="0" * 64, store=store)
     store.close()
     command = [sys.executable, "-m", "edgeml", "serve", "--project", str(root), "--port", "0"]
     with (root / "serve.log").open("wb") as log:
