@@ -43,7 +43,7 @@ class Pace:
 
 
 FULL: Final = Pace(live=0.4, epochs=14, answers=1000)
-FAST: Final = Pace(live=0.2, epochs=7, answers=500)
+FAST: Final = Pace(live=0.2, epochs=6, answers=500)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _play(stage: scenes.Stage, deployed: _Deployed, dataset: Dataset) -> Demo:
     live, before = scenes.halves(dataset), deployed.release
     clean, quiet_windows = scenes.clean(stage, live.clean, before)
     corrupted, corruption_at, alarm_at = scenes.corrupted(stage, live.corrupted)
-    after = scenes.retrained(stage, live.labelled, before)
+    after = scenes.retrained(stage, live, before)
     recovered, challenger = scenes.recovered(stage, live.corrupted, after)
     return Demo(
         seconds=0.0,

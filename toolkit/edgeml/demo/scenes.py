@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 QUIET_WINDOWS: Final = 12  # judged before the corruption; 10 are asked
 SCENE_LIMIT_S: Final = 120.0
 RETRAIN_LIMIT_S: Final = 400.0
+CALM_PAUSE_S: Final = 0.5  # while the retrain has the processor: agents and training share it here, not in the field
 SEED: Final = 7
 
 
@@ -104,13 +105,14 @@ def corrupted(stage: Stage, shown: Shown) -> tuple[Scene, float, float]:
     return scene, began, alarm
 
 
-def retrained(stage: Stage, labelled: Shown, before: str) -> str:
+def retrained(stage: Stage, live: Live, before: str) -> str:
     """Hand in new labels as anyone can, and wait until the server has retrained and rolled out; return the new release."""
     from edgeml.data import add_labels
 
     stage.progress.begin("Retrained")
     source = "demo: half of the live split, corrupted"
-    added = add_labels(stage.project, labelled.images, labelled.labels, source=source)
+    added = add_labels(stage.project, live.labelled.images, live.labelled.labels, source=source)
+    stage.world.show(live.corrupted, pause_s=CALM_PAUSE_S)
     began = time.monotonic()
 
     def look() -> str | None:

@@ -92,7 +92,7 @@ class World:
     """
 
     def __init__(self, urls: Sequence[str], *, pause_s: float) -> None:
-        self._urls, self._pause_s = tuple(urls), pause_s
+        self._urls, self._pause_s, self._scene_pause_s = tuple(urls), pause_s, pause_s
         self._stop, self._changed = threading.Event(), threading.Condition()
         self._scene: Shown | None = None
         self._tally, self._turn = Tally(), 0
@@ -111,10 +111,11 @@ class World:
         for thread in self._threads:
             thread.join(REQUEST_TIMEOUT_S)
 
-    def show(self, scene: Shown) -> None:
-        """Show another scene, from its first image on, with a new tally."""
+    def show(self, scene: Shown, *, pause_s: float | None = None) -> None:
+        """Show another scene, from its first image on, with a new tally; with another pause between requests where one is given."""
         with self._changed:
             self._scene, self._tally, self._turn = scene, Tally(), 0
+            self._scene_pause_s = self._pause_s if pause_s is None else pause_s
             self._changed.notify_all()
 
     def tally(self, answers: int, *, limit_s: float) -> Tally:
@@ -158,7 +159,7 @@ class World:
                 answered, release = _post(connection, scene.images[taken])
                 if first_time:
                     self._count(agent, scene, taken, answered, release)
-                self._stop.wait(self._pause_s)
+                self._stop.wait(self._scene_pause_s)
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             with self._changed:
                 self._fault = error
