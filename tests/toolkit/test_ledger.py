@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -74,8 +75,20 @@ def test_a_cut_that_also_forges_the_head_is_found_by_a_signed_release(path: Path
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:3]))
     path.with_suffix(".head").unlink()
-    assert ledger.verify(path, {}) == [] or ledger.verify(path, {})[0].what.startswith("the head")
+    assert ledger.verify(path, {})[0].what == "the head beside it is missing"
     assert any("r1" in fault.what for fault in ledger.verify(path, {"r1": signed}))
+
+
+def test_a_release_whose_file_is_missing_is_a_fault(path: Path) -> None:
+    assert "r2" in ledger.verify(path, {"r1": ledger.head(path), "r2": None})[0].what
+
+
+def test_a_record_longer_than_what_is_read_at_once_can_be_followed(path: Path) -> None:
+    long = msgspec.structs.replace(a_record("long"), reason="x" * 3 * ledger.TAIL_BYTES)
+    ledger.append(path, b"{}", long)
+    ledger.append(path, b"{}", a_record("next"))
+    assert ledger.verify(path, {}) == []
+    assert [r.gate for r in ledger.read(path)][-2:] == ["long", "next"]
 
 
 def test_changed_or_missing_evidence_is_found(path: Path) -> None:

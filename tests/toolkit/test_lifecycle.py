@@ -70,7 +70,7 @@ def test_only_an_insufficient_verdict_can_be_waived_and_the_waiver_holds_for_its
     waived = lifecycle.waive(project, "canary_healthy", reason="one device exists", by="ada")
     assert (waived.verdict, waived.by, waived.evidence) == (Verdict.WAIVED, "ada", few.evidence)
     again = lifecycle.record(project, "canary_healthy", canary, subject="r1")
-    assert again.verdict == Verdict.WAIVED
+    assert (again.verdict, again.reason, again.by) == (Verdict.WAIVED, "one device exists", "ada")
     lifecycle.require([again])
     other = lifecycle.record(project, "canary_healthy", canary, subject="r2")
     assert other.verdict == Verdict.INSUFFICIENT

@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import fsync_folder, told, write_atomic
 
 START: Final = "0" * 64
+TAIL_BYTES: Final = 1 << 14  # holds the last record, as a rule
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
@@ -98,6 +99,8 @@ def append(path: Path, evidence: bytes, record: Record) -> Record:
     if not kept.exists():
         write_atomic(kept, evidence)
     with _alone(path):
+        if not path.exists() and not _head_file(path).exists():
+            write_atomic(_head_file(path), msgspec.json.encode(Head(0, START)))  # from now on its absence tells
         before = _last(path)
         record = msgspec.structs.replace(record, number=before.number + 1, evidence=digest, previous=before.hash)
         content = msgspec.json.encode(record)
@@ -129,12 +132,13 @@ def read(path: Path) -> Iterator[Record]:
                 ) from error
 
 
-def verify(path: Path, anchors: dict[str, str]) -> list[Fault]:
+def verify(path: Path, anchors: Mapping[str, str | None]) -> list[Fault]:
     """Return every place where the ledger, its evidence or its head was changed or cut; an empty list when it is whole.
 
     Args:
         path: The ledger.
-        anchors: Heads that are kept elsewhere, by the name of who keeps them: the signed releases.
+        anchors: Heads that are kept elsewhere, by the name of who keeps them: the signed releases; `None` where a release
+            is known of but its file is missing or was changed.
     """
     faults: list[Fault] = []
     seen, previous, number = {START}, START, 0
@@ -146,7 +150,9 @@ def verify(path: Path, anchors: dict[str, str]) -> list[Fault]:
             previous = msgspec.json.decode(line, type=_Line).hash
         seen.add(previous)
     last = _read_head(path)
-    if last.number > number:
+    if number and not _head_file(path).exists():
+        faults.append(Fault(number, "the head beside it is missing"))
+    elif last.number > number:
         faults.append(Fault(number + 1, f"cut: {last.number} records were written, {number} are left"))
     elif last.number < number - 1 or last.hash not in seen:
         faults.append(Fault(number, "the head does not belong to this ledger"))
@@ -180,25 +186,36 @@ def _lines(path: Path) -> list[bytes]:
 
 def _last(path: Path) -> Head:
     """Return the last whole record's number and hash, from the file's end, checked against the head."""
-    known = _read_head(path)
-    lines = _tail(path)
-    if not lines:
+    known, content = _read_head(path), _last_line(path)
+    cut = EdgemlError("the ledger was cut", where=str(path), mend="restore it, then edgeml lifecycle verify")
+    if not content:
         if known.number:
-            raise EdgemlError("the ledger was cut", where=str(path), mend="restore it, then edgeml lifecycle verify")
+            raise cut
         return Head(0, START)
-    line = msgspec.json.decode(lines[-1], type=_Line)
-    last = Head(msgspec.json.decode(line.record, type=Record).number, line.hash)
+    try:
+        line = msgspec.json.decode(content, type=_Line)
+        last = Head(msgspec.json.decode(line.record, type=Record).number, line.hash)
+    except _MALFORMED as error:
+        raise EdgemlError(
+            f"its last record is unreadable: {error}", where=str(path), mend="restore it, then edgeml lifecycle verify"
+        ) from error
     if last.number not in (known.number, known.number + 1):  # one more: a power cut came before the head was written
-        raise EdgemlError("the ledger was cut", where=str(path), mend="restore it, then edgeml lifecycle verify")
+        raise cut
     return last
 
 
-def _tail(path: Path, most_bytes: int = 1 << 16) -> list[bytes]:
+def _last_line(path: Path) -> bytes:
+    """Return the last whole line, read from the end; empty where there is none."""
     if not path.exists():
-        return []
+        return b""
+    taken, size = TAIL_BYTES, path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - most_bytes))
-        return file.read().split(b"\n")[:-1]
+        while True:
+            file.seek(max(0, size - taken))
+            lines = file.read().split(b"\n")[:-1]
+            if len(lines) > 1 or taken >= size:
+                return lines[-1] if lines else b""
+            taken *= 2  # the line is longer than what was read
 
 
 def _read_head(path: Path) -> Head:

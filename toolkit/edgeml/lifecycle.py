@@ -18,6 +18,9 @@ from edgeml_targets.contract.errors import EdgemlError, GateFailed
 WORST_FIRST: Final = (Verdict.FAIL, Verdict.INSUFFICIENT, Verdict.PENDING, Verdict.WAIVED, Verdict.PASS)
 
 
+MOST_CHARACTERS: Final = 500  # of a record's value, threshold and reason
+
+
 class GateStatus(msgspec.Struct, frozen=True):
     """A gate's latest verdict."""
 
@@ -68,7 +71,7 @@ def record(project: Project, gate: str, evidence: msgspec.Struct, *, subject: st
     Raises:
         TypeError: The evidence is of another gate.
     """
-    found = find_gate(gate)
+    found, asked_by = find_gate(gate), by or getpass.getuser()
     if not isinstance(evidence, found.evidence):
         raise TypeError(f"{gate} judges {found.evidence.__name__}, not {type(evidence).__name__}")
     finding = found.judge(evidence, project)
@@ -79,10 +82,9 @@ def record(project: Project, gate: str, evidence: msgspec.Struct, *, subject: st
         and earlier.verdict == Verdict.WAIVED
         and earlier.subject == subject
     ):
-        finding = msgspec.structs.replace(
-            finding, verdict=Verdict.WAIVED, reason=f"{earlier.reason} (waived by {earlier.by})"
-        )
-    written = _record(found, subject, by or getpass.getuser(), msgspec.structs.asdict(finding))
+        finding = msgspec.structs.replace(finding, verdict=Verdict.WAIVED, reason=earlier.reason)
+        asked_by = earlier.by  # who took the responsibility
+    written = _record(found, subject, asked_by, msgspec.structs.asdict(finding))
     return ledger.append(project.ledger, msgspec.json.format(msgspec.json.encode(evidence), indent=1), written)
 
 
@@ -146,9 +148,14 @@ def status(project: Project) -> Status:
     )
 
 
-def verify(project: Project, release_heads: Mapping[str, str]) -> Verified:
-    """Check the whole ledger, its evidence, and that the heads which signed releases carry are in it."""
-    faults = ledger.verify(project.ledger, dict(release_heads))
+def verify(project: Project, release_heads: Mapping[str, str | None]) -> Verified:
+    """Check the whole ledger, its evidence, and that the heads which signed releases carry are in it.
+
+    Args:
+        project: Whose ledger.
+        release_heads: The head that each release carries; `None` for one whose file is missing or was changed.
+    """
+    faults = ledger.verify(project.ledger, release_heads)
     count = sum(1 for _ in project.ledger.open("rb")) if project.ledger.exists() else 0
     return Verified("edgeml.verify/1", count, len(release_heads), tuple(faults))
 
@@ -166,8 +173,16 @@ def _record(gate: Gate[Any], subject: str, by: str, finding: dict[str, Any]) -> 
         subject=subject,
         evidence="",
         previous="",
-        **finding,
+        **{
+            name: _short(text) if isinstance(text, str) and name != "verdict" else text
+            for name, text in finding.items()
+        },
     )
+
+
+def _short(text: str) -> str:
+    """Cut what a record tells; the evidence holds all of it."""
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def _latest(project: Project) -> dict[str, Record]:

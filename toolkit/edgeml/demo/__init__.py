@@ -22,6 +22,7 @@ from edgeml.demo.result import Accuracies, Demo
 from edgeml.demo.world import World
 from edgeml.flash import flash_device
 from edgeml.project import Project, load_project
+from edgeml.server.running import find_running
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edgeml.data import Dataset
 
 FOLDER: Final = Path("edgeml-demo")
+MARK: Final = ".edgeml-demo"
 PAUSE_S: Final = 0.12  # between two requests to one agent: some 50 images a second each
 
 
@@ -94,9 +96,19 @@ def run_demo(
 
 
 def _project(folder: Path, pace: Pace) -> Project:
-    if folder.exists() and any(folder.iterdir()) and not (folder / "edgeml.toml").exists():
-        raise EdgemlError("something else lies there", where=str(folder), mend="run the demo in another folder")
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write the demo's project anew; what an earlier demo left is removed, and nothing else is.
+
+    Raises:
+        EdgemlError: Something else lies in the folder, or an earlier demo still runs there.
+    """
+    mark = folder / MARK
+    if folder.exists() and any(folder.iterdir()):
+        if not mark.exists():
+            raise EdgemlError("something else lies there", where=str(folder), mend="run the demo in another folder")
+        if find_running(load_project(folder)) is not None:
+            raise EdgemlError("a demo still runs there", where=str(folder), mend="end it with Ctrl-C first")
+        shutil.rmtree(folder)
+    write_atomic(mark, b"The demo's folder: the next demo removes it.\n")
     written = (resources.files("edgeml.demo") / "edgeml.toml").read_text()
     written = written.replace("@LIVE@", str(pace.live)).replace("@EPOCHS@", str(pace.epochs))
     write_atomic(folder / "edgeml.toml", written.encode())
