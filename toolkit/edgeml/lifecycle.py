@@ -84,7 +84,8 @@ def record(project: Project, gate: str, evidence: msgspec.Struct, *, subject: st
     ):
         finding = msgspec.structs.replace(finding, verdict=Verdict.WAIVED, reason=earlier.reason)
         asked_by = earlier.by  # who took the responsibility
-    written = _record(found, subject, asked_by, msgspec.structs.asdict(finding))
+    told = {name: _short(getattr(finding, name)) for name in ("value", "threshold", "reason")}
+    written = _record(found, subject, asked_by, msgspec.structs.asdict(msgspec.structs.replace(finding, **told)))
     return ledger.append(project.ledger, msgspec.json.format(msgspec.json.encode(evidence), indent=1), written)
 
 
@@ -173,10 +174,7 @@ def _record(gate: Gate[Any], subject: str, by: str, finding: dict[str, Any]) -> 
         subject=subject,
         evidence="",
         previous="",
-        **{
-            name: _short(text) if isinstance(text, str) and name != "verdict" else text
-            for name, text in finding.items()
-        },
+        **finding,
     )
 
 

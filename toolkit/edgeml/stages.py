@@ -23,6 +23,7 @@ from edgeml.gates.fallback_tried import FallbackEvidence
 from edgeml.model import Model
 from edgeml.project import Project
 from edgeml_targets.contract.bundle import Manifest, open_bundle, read_manifest
+from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -260,10 +261,28 @@ def champion_of(project: Project) -> Champion | None:
 
 
 def verify_ledger(project: Project) -> lifecycle.Verified:
-    """Check the ledger, its evidence, and that the heads in signed releases are in it."""
-    from edgeml.server.releases import release_heads
+    """Check the ledger, its evidence, and that the head of every release that the fleet was given is in it."""
+    import sqlalchemy as sa
 
-    return lifecycle.verify(project, release_heads(project))
+    from edgeml.server.releases import read_release, release_file
+    from edgeml.server.store import Store
+    from edgeml.server.tables import RELEASES
+
+    names = {path.name for path in release_file(project, "x").parent.glob("r*")}
+    if project.fleet_folder.exists():
+        store = Store.of(project)
+        try:
+            with store.reading() as connection:
+                names |= set(connection.scalars(sa.select(RELEASES.c.name)))
+        finally:
+            store.close()
+    heads: dict[str, str | None] = {}
+    for name in sorted(names):
+        try:
+            heads[name] = read_release(project, name).ledger_head
+        except EdgemlError:
+            heads[name] = None  # missing or changed: `verify` says so
+    return lifecycle.verify(project, heads)
 
 
 def _judge(project: Project, judged: dict[str, msgspec.Struct], *, subject: str) -> None:
