@@ -28,6 +28,12 @@ MANIFEST: Final = "manifest.json"
 GOLDEN: Final = "golden.npz"
 MOST_MANIFEST_BYTES: Final = 8 << 20
 MOST_MEMBER_BYTES: Final = 2 << 30
+_NOT_IN_A_NAME: Final = (
+    "/",
+    "\\",
+    ":",
+    "\0",
+)  # a device may run on any system: separators, a drive, the end of a C string
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # a bundle's bytes do not tell when it was packed
 
 
@@ -139,15 +145,16 @@ def open_bundle(path: Path, into: Path) -> Bundle:
     """Unpack a bundle into the folder `into`, checked against its manifest; files there already are replaced whole.
 
     Raises:
-        EdgemlError: It is no bundle, was written by a newer edgeml, or a member is missing, too large or not the one described.
+        EdgemlError: It is no bundle, was written by a newer edgeml, or a member is missing, too many,
+            too large, named so that it leads elsewhere, or not the one described.
     """
     mend = "make or fetch the bundle again"
     try:
         with zipfile.ZipFile(path) as archive:
             content = _read(archive, MANIFEST, MOST_MANIFEST_BYTES)
             manifest = _decode_manifest(content, path)
-            if "/" in manifest.artifact.name or manifest.artifact.name.startswith("."):
-                raise EdgemlError("the artifact's name leads out of the bundle", where=str(path), mend=mend)
+            if (fault := _fault(manifest)) or (fault := _excess(archive, manifest)):
+                raise EdgemlError(f"no bundle: {fault}", where=str(path), mend=mend)
             for member in (manifest.artifact, manifest.golden):
                 _extract(archive, member, into / member.name)
     except _BROKEN as error:
@@ -177,6 +184,8 @@ def load_bundle(folder: Path) -> Bundle:
     """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        if fault := _fault(manifest):
+            raise EdgemlError(f"no bundle here: {fault}", where=str(folder), mend="flash the device again")
         whole = all(member_of(folder / m.name) == m for m in (manifest.artifact, manifest.golden))
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EdgemlError(f"no bundle here: {error}", where=str(folder), mend="flash the device again") from error
@@ -205,6 +214,24 @@ def _decode_manifest(content: bytes, path: Path) -> Manifest:
     if schema != SCHEMA:
         raise EdgemlError(f"its schema is {schema!r}, known is {SCHEMA!r}", where=str(path), mend="update the agent")
     return msgspec.json.decode(content, type=Manifest)
+
+
+def _fault(manifest: Manifest) -> str:
+    """Name what is wrong with the members' names; a name becomes a path, so it must lead nowhere. Empty: nothing."""
+    artifact, golden = manifest.artifact.name, manifest.golden.name
+    if golden != GOLDEN:
+        return f"its golden samples are called {golden!r}, not {GOLDEN!r}"
+    if not artifact or artifact.startswith(".") or any(mark in artifact for mark in _NOT_IN_A_NAME):
+        return f"the artifact's name {artifact!r} leads out of it"
+    if artifact in (MANIFEST, GOLDEN):
+        return f"the artifact is called as another member is, {artifact!r}"
+    return ""
+
+
+def _excess(archive: zipfile.ZipFile, manifest: Manifest) -> str:
+    """Name what is wrong with the list of members: it is exactly the three. Empty: nothing."""
+    expected, there = sorted([MANIFEST, GOLDEN, manifest.artifact.name]), sorted(archive.namelist())
+    return "" if there == expected else f"its members are {there[:5]}, not {expected}"
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -84,12 +84,58 @@ def test_another_artifact_than_the_one_described_is_refused(packed: Path, tmp_pa
     assert not (tmp_path / "slot" / "net.onnx").exists()
 
 
-def test_a_name_that_leads_out_of_the_slot_is_refused(packed: Path, tmp_path: Path) -> None:
-    manifest = b.open_bundle(packed, tmp_path / "slot").manifest
-    evil = msgspec.structs.replace(manifest, artifact=msgspec.structs.replace(manifest.artifact, name="../../evil"))
-    repacked = _repacked(packed, {b.MANIFEST: msgspec.json.encode(evil), "../../evil": b"x"})
-    with pytest.raises(EdgemlError):
-        b.open_bundle(repacked, tmp_path / "other")
+LEADS_ELSEWHERE = ["../../evil", "/tmp/evil", "a/evil", "a\\evil", "c:evil", ".evil", "", b.MANIFEST, b.GOLDEN]
+
+
+def _renamed(manifest: b.Manifest, member: str, name: str) -> b.Manifest:
+    """Return a manifest whose `artifact` or `golden` has another name."""
+    described = msgspec.structs.replace(getattr(manifest, member), name=name)
+    return msgspec.structs.replace(manifest, **{member: described})
+
+
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [
+        *(("artifact", name) for name in LEADS_ELSEWHERE),
+        *(("golden", name) for name in LEADS_ELSEWHERE if name != b.GOLDEN),
+    ],
+)
+def test_a_name_that_leads_out_of_the_slot_is_refused_and_nothing_is_written(
+    packed: Path, tmp_path: Path, member: str, name: str
+) -> None:
+    """Both members' contents are right, as hash and size say: the name alone is wrong."""
+    opened = b.open_bundle(packed, tmp_path / "slot")
+    there = {"artifact": opened.artifact, "golden": opened.golden_file}[member].read_bytes()
+    evil = msgspec.json.encode(_renamed(opened.manifest, member, name))
+    target = tmp_path / "deep" / "er" / "slot"
+    with pytest.raises(EdgemlError, match="no bundle"):
+        b.open_bundle(_repacked(packed, {name or "x": there, b.MANIFEST: evil}), target)
+    assert not target.exists()
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("member", ["artifact", "golden"])
+def test_a_manifest_in_a_slot_that_names_files_elsewhere_is_refused(packed: Path, tmp_path: Path, member: str) -> None:
+    opened = b.open_bundle(packed, tmp_path / "slot")
+    source = {"artifact": opened.artifact, "golden": opened.golden_file}[member]
+    source.rename(tmp_path / "outside")
+    evil = _renamed(opened.manifest, member, "../outside")
+    (tmp_path / "slot" / b.MANIFEST).write_bytes(msgspec.json.encode(evil))
+    with pytest.raises(EdgemlError, match="no bundle here"):
+        b.load_bundle(tmp_path / "slot")
+
+
+def test_a_member_too_many_is_refused(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgemlError, match="its members are"):
+        b.open_bundle(_repacked(packed, {"note.txt": b"x"}), tmp_path / "slot")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_is_refused(packed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(b.GOLDEN, b"x")
+    with pytest.raises(EdgemlError, match="its members are"):
+        b.open_bundle(packed, tmp_path / "slot")
 
 
 def test_a_newer_schema_is_named(packed: Path, tmp_path: Path) -> None:
