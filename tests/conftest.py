@@ -1,8 +1,9 @@
-"""Small real models that tests of every room share. Weights are random with a fixed seed; each is written once a run."""
+"""What tests of every room share: small real models, written once a run (random weights, fixed seed), and a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ import pytest
 if TYPE_CHECKING:
     import onnx
 
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+).split()
 Weights = Mapping[str, npt.NDArray[Any]]
 
 
@@ -96,3 +102,23 @@ def _write(path: Path, nodes: Sequence[onnx.NodeProto], weights: Weights, shape:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Yield Debian's Chromium, driven by Playwright; one a session, since a second one beside it cannot be started."""
+    if not CHROMIUM.exists():
+        skip_aloud(f"{CHROMIUM} is missing: apt install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_FLAGS)
+        yield found
+        found.close()
+
+
+def skip_aloud(reason: str) -> None:
+    """Skip a test that this machine cannot run; in CI that is a failure, for there everything is installed."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

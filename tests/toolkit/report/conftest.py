@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 PROBE = HERE.parent / "server" / "page" / "probe.js"
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-).split()
 
 
 @dataclass
@@ -32,29 +27,23 @@ class Seen:
 
 
 @pytest.fixture(scope="session")
-def look() -> Iterator[Callable[[Path, int], Seen]]:
+def look(browser: Any) -> Callable[[Path, int], Seen]:
     """Return a function that opens a file at a width in pixels and measures it."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("no chromium here")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
 
-        def open_page(path: Path, width: int) -> Seen:
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            seen = Seen({})
-            page.on("console", lambda m: seen.complaints.append(m.text) if m.type in ("error", "warning") else None)
-            page.on("pageerror", lambda e: seen.complaints.append(str(e)))
-            page.on("dialog", lambda d: (seen.complaints.append(d.message), d.dismiss()))
-            page.on("request", lambda r: seen.addresses.append(r.url))
-            page.goto(path.as_uri())
-            page.wait_for_function(
-                "[...document.querySelectorAll('figure .chart')].every((c) => c.querySelector('svg'))", timeout=60_000
-            )
-            seen.found = page.evaluate(PROBE.read_text())
-            seen.text = page.inner_text("body")
-            page.close()
-            return seen
+    def open_page(path: Path, width: int) -> Seen:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        seen = Seen({})
+        page.on("console", lambda m: seen.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: seen.complaints.append(str(e)))
+        page.on("dialog", lambda d: (seen.complaints.append(d.message), d.dismiss()))
+        page.on("request", lambda r: seen.addresses.append(r.url))
+        page.goto(path.as_uri())
+        page.wait_for_function(
+            "[...document.querySelectorAll('figure .chart')].every((c) => c.querySelector('svg'))", timeout=60_000
+        )
+        seen.found = page.evaluate(PROBE.read_text())
+        seen.text = page.inner_text("body")
+        page.close()
+        return seen
 
-        yield open_page
-        browser.close()
+    return open_page
