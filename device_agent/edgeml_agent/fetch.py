@@ -1,7 +1,7 @@
 """Files from the server, with the device's credentials and with limits that hold while reading.
 
-EdgemlError            it will not work: the server says no, or what it sends is not what was signed
-└── NotNow             it may work later: no connection, a busy server, a file cut off
+EdgemlError            it will not work: what the server sends is not what was signed, or lies elsewhere
+└── NotNow             it may work later: no connection, the server says no, a file cut off, no space
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from edgeml_targets.contract.files import CHUNK_BYTES, replacing
 READ_TIMEOUT_S: Final = 30.0
 LEAST_BYTES_PER_S: Final = 2_000  # a server that drips slower holds the connection for nothing
 SPARE_BYTES: Final = 16 << 20  # left free on the disk for the outbox and everybody else
-_LATER: Final = {408, 425, 429}  # refusals that mean "not now"
 
 
 class NotNow(EdgemlError):
@@ -64,7 +63,7 @@ class Server:
 
         Raises:
             NotNow: It may work later.
-            EdgemlError: It is too large, or the server refuses it.
+            EdgemlError: It is too large.
         """
         content = b"".join(self._read(address, MOST_RELEASE_BYTES))
         if len(content) > MOST_RELEASE_BYTES:
@@ -76,12 +75,12 @@ class Server:
 
         Raises:
             NotNow: It may work later.
-            EdgemlError: It is another file than `asked`, the server refuses it, or the disk has no room for it.
+            EdgemlError: It is another file than `asked`, or it cannot be written.
         """
         to.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(to.parent).free
         if free < (needed := 3 * asked.size_bytes + SPARE_BYTES):  # the file, and its members unpacked
-            raise EdgemlError(f"{free} bytes are free, {needed} are needed", where=str(to), mend="free some space")
+            raise NotNow(f"{free} bytes are free, {needed} are needed", where=str(to), mend="free some space")
         digest, size = hashlib.sha256(), 0
         with replacing(to) as file:
             for chunk in self._read(address, asked.size_bytes):
@@ -108,10 +107,8 @@ class Server:
                         raise TimeoutError(f"slower than {LEAST_BYTES_PER_S} bytes a second")
         except urllib.error.HTTPError as error:
             error.close()
-            kind = NotNow if error.code >= 500 or error.code in _LATER else EdgemlError
-            raise kind(
-                f"the server answers {error.code} {error.reason}", where=address, mend="look at its log"
-            ) from error
+            said = f"the server answers {error.code} {error.reason}"  # a file may come, credentials be mended
+            raise NotNow(said, where=address, mend="look at its log") from error
         except (OSError, http.client.HTTPException) as error:
             raise NotNow(f"not fetched: {error}", where=address, mend="check the connection") from error
 

@@ -74,7 +74,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
         at: Seconds since 1970, UTC.
         release: The release that runs now.
         event: `started`, `switched` (to `release`), `refused` (an offer: hash, signature or format), `rolled_back`
-            (the self-test failed; `release` is the one that goes on serving), `stopped`.
+            (the self-test failed; `release` is the one that goes on serving), `postponed` (an offer that could not be
+            fetched, or for which there is no space: it may be taken up when it is said again), `stopped`.
         detail: One sentence for people, with figures: "self-test 32 of 32".
         offered: The release that the event is about, where it is another one.
         agent, python, machine: Versions and the processor architecture.

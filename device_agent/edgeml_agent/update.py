@@ -28,7 +28,7 @@ from edgeml_agent.slots import OTHER, Event, Journal, advance, unpack
 from edgeml_agent.startup import recover
 from edgeml_agent.trust import verified
 from edgeml_targets.contract.bundle import Bundle
-from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.errors import EdgemlError, NotWritten
 
 LOG: Final = logging.getLogger(__name__)
 SELF_TEST_LIMIT_S: Final = 120.0
@@ -97,10 +97,10 @@ class Updater:
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
                 return self._update(offer)
-            except NotNow as error:
+            except (NotNow, NotWritten) as error:  # the release is not to blame
                 LOG.warning("%s (attempt %d of %d)", error, attempt, MOST_ATTEMPTS)
                 if attempt == MOST_ATTEMPTS:
-                    return self._report(Note("refused", f"not in {MOST_ATTEMPTS} attempts: {error}", offer.release))
+                    return self._report(Note("postponed", f"not in {MOST_ATTEMPTS} attempts: {error}", offer.release))
             except EdgemlError as error:
                 if self._stopping.is_set():
                     return None

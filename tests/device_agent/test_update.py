@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,8 +105,6 @@ def _other_key() -> object:
         ({"payload": b"{}"}, "no release"),
         ({"sha256": "0" * 64}, "not the file that was signed"),
         ({"size_bytes": 1_000}, "not the file that was signed"),
-        ({"size_bytes": 1 << 60}, "bytes are free"),
-        ({"path": "../bundles/none"}, "the server answers 404"),
         ({"path": "http://127.0.0.2/x"}, "leads away from the device's server"),
         ({"path": "file:///etc/passwd"}, "leads away from the device's server"),
     ],
@@ -115,6 +115,43 @@ def test_what_is_wrong_is_refused_and_reported(
 ) -> None:
     parts.take_up(fleet.release("r2", {TARGET: pack("m2")}, **wrong))
     expect_still_r1(parts, "refused", said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"size_bytes": 1 << 60}, "bytes are free"),
+        ({"path": "../bundles/none"}, "the server answers 404"),
+    ],
+    ids=["no space", "no file"],
+)
+def test_what_may_work_later_is_postponed_and_the_release_is_not_to_blame(
+    parts: Parts, fleet: Any, pack: Pack, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object], said: str
+) -> None:
+    monkeypatch.setattr("edgeml_agent.update.FIRST_WAIT_S", 0.01)
+    parts.take_up(fleet.release("r2", {TARGET: pack("m2")}, **wrong))
+    expect_still_r1(parts, "postponed", said)
+    parts.take_up(fleet.release("r2", {TARGET: pack("m2")}))  # offered again, it can be had
+    assert parts.serving.release == "r2"
+
+
+@pytest.mark.parametrize("step", ["edgeml_agent.fetch.replacing", "edgeml_agent.slots.open_bundle"])
+def test_a_disk_that_fills_up_on_the_way_postpones_the_release(
+    parts: Parts, fleet: Any, pack: Pack, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr("edgeml_agent.update.FIRST_WAIT_S", 0.01)
+    offer = fleet.release("r2", {TARGET: pack("m2")})
+    with monkeypatch.context() as patched:
+        patched.setattr(step, _full)
+        parts.take_up(offer)
+    expect_still_r1(parts, "postponed", "No space left on device")
+    parts.take_up(offer)
+    assert parts.serving.release == "r2"
+
+
+def _full(*_: object) -> Any:
+    with files.told(Path("download.bundle")):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_release_without_a_bundle_for_this_target_is_refused(parts: Parts, fleet: Any, pack: Pack) -> None:
@@ -198,11 +235,14 @@ def test_an_offer_that_is_said_again_is_tried_again_at_once(
     thread.start()
     parts.updater.offer(offer)
     eventually(lambda: parts.updater._present is None and fleet.requests, "it waits for its next attempt")
+    assert parts.serving.release == "r1"
     fleet._http.cut_after = None
     parts.updater.offer(offer)
-    eventually(lambda: parts.serving.release == "r2", "it serves")
+    eventually(lambda: parts.serving.release == "r2", "it serves long before the wait is over")
+    assert sum("bundles" in r for r in fleet.requests) == 2  # the one that was cut off, and the one at once
     parts.updater.stop()
     thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_refused_offer_does_not_cost_the_way_back(parts: Parts, root: Path, fleet: Any, pack: Pack) -> None:
@@ -235,7 +275,7 @@ def test_without_memory_for_a_trial_the_release_is_not_to_blame(
     with monkeypatch.context() as patched:
         patched.setattr("edgeml_agent.update.subprocess.Popen", no_memory)
         parts.take_up(offer)
-    expect_still_r1(parts, "refused", "cannot be tried")
+    expect_still_r1(parts, "postponed", "cannot be tried")
     parts.take_up(offer)
     assert parts.serving.release == "r2"
 
@@ -248,7 +288,7 @@ def test_a_server_that_is_away_is_reported_in_the_end(
     fleet._http.shutdown()
     fleet._http.server_close()
     parts.take_up(offer)
-    expect_still_r1(parts, "refused", "in 8 attempts")
+    expect_still_r1(parts, "postponed", "in 8 attempts")
 
 
 def test_an_offer_that_is_said_again_while_it_is_under_way_is_taken_up_once(

@@ -1,6 +1,7 @@
 """The one error tree.
 
 EdgemlError            a user can mend it: exit code 2
+├── NotWritten         a file cannot be written: no space, no right to
 └── GateFailed         a gate failed or a budget is not met: exit code 1
 """
 
@@ -20,6 +21,10 @@ class EdgemlError(Exception):
     def __init__(self, what: str, *, where: str, mend: str) -> None:
         super().__init__(f"{where}: {what}; {mend}")
         self.what, self.where, self.mend = what, where, mend
+
+
+class NotWritten(EdgemlError):
+    """A file cannot be written; with space or the right to write there it could be."""
 
 
 class GateFailed(EdgemlError):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.errors import NotWritten
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -41,7 +41,7 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     permissions `mode` before anybody can see it under its name: 0o600 for a secret.
 
     Raises:
-        EdgemlError: The disk is full or the folder cannot be written to.
+        NotWritten: The disk is full or the folder cannot be written to.
     """
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `content`, whole and durable: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
-        EdgemlError: The disk is full or the folder cannot be written to.
+        NotWritten: The disk is full or the folder cannot be written to.
     """
     with replacing(path, mode=mode) as file:
         file.write(content)
@@ -76,11 +76,11 @@ def told(path: Path) -> Iterator[None]:
     """Translate the operating system's refusal to write `path` into an error that names it and the way out.
 
     Raises:
-        EdgemlError: The block raised an OSError.
+        NotWritten: The block raised an OSError.
     """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         mend = "free some space" if error.errno == 28 else "make its folder writable or choose another"
-        raise EdgemlError(f"cannot be written: {reason}", where=str(path), mend=mend) from error
+        raise NotWritten(f"cannot be written: {reason}", where=str(path), mend=mend) from error

@@ -21,7 +21,8 @@ from edgeml.server.tables import DEVICES, REPORTS, WINDOWS
 
 LOG: Final = 8
 MOST_NAMES: Final = 500
-_LEVELS: Final = {"refused": "warn", "rolled_back": "bad"}
+_LEVELS: Final = {"refused": "warn", "rolled_back": "bad", "postponed": "warn"}
+_NOT_TAKEN: Final = ("refused", "rolled_back")
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _slots(row: sa.RowMapping, reports: Sequence[sa.RowMapping], now: float) -> 
         found.append(Slot("ok", runs, "runs", f"since {clock(begun['at'], now)}{detail}"))
     elif runs:
         found.append(Slot("ok", runs, "runs", "since before its last reports"))
-    tried = next((r for r in reports if r["offered"] == wanted and r["event"] in _LEVELS), None)
+    tried = next((r for r in reports if r["offered"] == wanted and r["event"] in _NOT_TAKEN), None)
     if wanted and wanted != runs and tried is not None:
         found.append(Slot("bad", wanted, "was not taken", f"{clock(tried['at'], now)}, {tried['detail']}"))
     elif wanted and wanted != runs:
@@ -218,6 +219,7 @@ def _told(report: sa.RowMapping, now: float) -> Told:
         "switched": f"switched to {release}",
         "refused": f"refused {offered}" if offered else "refused an offer",
         "rolled_back": f"went back to {release}" + (f" from {offered}" if offered else ""),
+        "postponed": f"could not take up {offered} yet",
         "stopped": f"{release} stopped",
     }.get(report["event"], report["event"])
     return Told(
