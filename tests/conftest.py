@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 if TYPE_CHECKING:
     import onnx
+
+# The gate tries the same examples each time; elsewhere each run tries others.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_FLAGS = (
