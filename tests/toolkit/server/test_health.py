@@ -30,6 +30,8 @@ WELL = Vitals("d", "r1", last_seen=100.0, answers=200, errors=0, p99_us=900.0, e
         ({"errors": 2}, State.HEALTHY, ""),
         ({"errors": 3}, State.DEGRADED, "3 of 203 inputs refused"),
         ({"event": "rolled_back", "offered": "r2"}, State.DEGRADED, "r2 did not stand its trial; r1 goes on"),
+        ({"event": "refused", "offered": "r2"}, State.DEGRADED, "r2 was refused; r1 goes on"),
+        ({"event": "postponed", "offered": "r2"}, State.DEGRADED, "r2 could not be fetched or stored yet; r1 goes on"),
         ({"event": "refused", "offered": "r1"}, State.HEALTHY, ""),
     ],
     ids=str,

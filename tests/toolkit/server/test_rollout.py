@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from edgeml import ledger
 from edgeml.project import Budget, Project
 from edgeml.server import releases, rollout
+from edgeml.server.stage import Event
 from edgeml.server.store import Store
 from edgeml.server.tables import ALARMS, DECISIONS, DEVICES, ROLLOUTS
 from edgeml_targets.contract.errors import EdgemlError
@@ -28,16 +29,28 @@ class Fleet:
 
     def publish(self, model: str) -> str:
         file = self.world.bundle(self.folder, model=model)
-        return str(releases.publish(self.project, model, {TARGET: file}, ledger_head="h", store=self.store).name)
+        with self.store.reading() as connection:
+            champion = rollout.current_release(connection)
+        release = releases.publish(
+            self.project, model, {TARGET: file}, ledger_head="h", store=self.store, judged_against=champion
+        )
+        return str(release.name)
+
+    def settle(self, release: str) -> None:
+        """Let the fleet come to run the release that is rolled out."""
+        self.hear(release, *FLEET, answers=200)
+        for _ in range(2):
+            self.turn()
+        assert (self.row().release, self.row().stage) == (release, "done")
 
     def hear(self, release: str, *devices: str, answers: int = 10, **fields: Any) -> None:
         now = time.time()
         fields = {"release": release, "ended_at": now, "began_at": now - 1} | fields
         self.store.record([self.world.window(answers, device=d, **fields) for d in devices], now)
 
-    def report(self, event: str, device: str, *, release: str, offered: str = "") -> None:
+    def report(self, event: str, device: str, *, release: str, **fields: Any) -> None:
         now = time.time()
-        report = self.world.report(event, device=device, release=release, offered=offered, at=now)
+        report = self.world.report(event, device=device, release=release, **({"at": now} | fields))
         self.store.record([report], now)
 
     def turn(self) -> None:
@@ -108,6 +121,57 @@ def test_a_canary_that_fails_its_self_test_ends_the_rollout_at_once(fleet: Fleet
     assert (fleet.row().stage, set(fleet.desired().values())) == ("aborted", {"r1"})
     assert fleet.alarms() == ["rollback"]
     assert list(ledger.read(fleet.project.ledger))[-1].verdict == "fail"
+    assert "a self-test failed" in fleet.row().reason
+
+
+def test_a_canary_that_refuses_the_release_ends_the_rollout_and_no_self_test_is_said_to_have_failed(
+    fleet: Fleet,
+) -> None:
+    fleet.publish("m2")
+    fleet.report("refused", "line-a-01", release="r1", offered="r2", detail="the signature is not the fleet's")
+    fleet.turn()
+    assert (fleet.row().stage, set(fleet.desired().values())) == ("aborted", {"r1"})
+    assert fleet.row().reason == "line-a-01 refused it: the signature is not the fleet's"
+    assert fleet.decisions()[-2:] == ["The canary of r2 refused it", "r2 was taken back"]
+    assert not any("self-test" in record.reason for record in ledger.read(fleet.project.ledger))
+
+
+def test_a_canary_that_cannot_fetch_it_yet_is_no_failure_and_is_offered_it_again(fleet: Fleet) -> None:
+    fleet.publish("m2")
+    fleet.report("postponed", "line-a-01", release="r1", offered="r2")
+    fleet.turn()
+    assert (fleet.row().stage, fleet.desired()["line-a-01"], fleet.alarms()) == ("canary", "r2", ["canary"])
+    fleet.hear("r2", "line-a-01", answers=200)
+    fleet.turn()
+    assert (fleet.row().stage, fleet.alarms()) == ("fleet", [])
+    for device in FLEET[1:]:
+        fleet.report("postponed", device, release="r1", offered="r2")
+    fleet.turn()
+    assert (fleet.row().stage, set(fleet.desired().values())) == ("done", {"r2"})  # nobody is held up, nobody forgotten
+
+
+def test_a_report_from_before_the_rollout_or_the_devices_change_of_mind_does_not_count(fleet: Fleet) -> None:
+    fleet.publish("m2")
+    fleet.report("refused", "line-a-01", release="r1", offered="r2")
+    fleet.turn()
+    assert fleet.row().stage == "aborted"
+    assert rollout.rollback(fleet.store, "r2", by="ann") == "r2"  # another rollout of it
+    fleet.turn()
+    assert set(fleet.desired().values()) == {"r2"}
+    fleet.report("refused", "line-a-02", release="r1", offered="r2")
+    fleet.turn()
+    assert fleet.desired()["line-a-02"] == "r1"
+    fleet.hear("r2", "line-a-02")
+    fleet.hear("r1", "line-a-02")
+    fleet.turn()
+    assert fleet.desired()["line-a-02"] == "r2"
+
+
+def test_a_clock_without_a_battery_does_not_hide_a_failure(fleet: Fleet) -> None:
+    fleet.publish("m2")
+    fleet.report("rolled_back", "line-a-01", release="r1", offered="r2", at=12.0)
+    fleet.turn()
+    assert fleet.row().stage == "aborted"
 
 
 @pytest.mark.parametrize("fault", [{"errors": 40}, {"unknown": 150}])
@@ -186,9 +250,56 @@ def test_a_person_takes_the_fleet_back(fleet: Fleet) -> None:
     fleet.hear("r1", *FLEET)
     fleet.turn()
     assert (fleet.row().stage, fleet.row().release) == ("done", "r1")
+    with pytest.raises(EdgemlError, match="r1: the fleet runs it already"):
+        rollout.rollback(fleet.store, "r1", by="ann")
     assert rollout.rollback(fleet.store, "r2", by="ann") == "r2"
     with pytest.raises(EdgemlError, match="r9: no release to go back to"):
         rollout.rollback(fleet.store, "r9", by="ann")
+
+
+def test_going_back_twice_goes_further_back_and_never_to_what_was_left(fleet: Fleet) -> None:
+    for release in ("r2", "r3"):
+        fleet.publish(f"m{release}")
+        fleet.settle(release)
+    assert rollout.rollback(fleet.store, by="ann") == "r2"
+    with pytest.raises(EdgemlError, match="it goes back to r2 already"):  # a second press of the button
+        rollout.rollback(fleet.store, by="ann")
+    fleet.settle("r2")
+    assert rollout.rollback(fleet.store, by="ann") == "r1"
+    fleet.settle("r1")
+    with pytest.raises(EdgemlError, match="no release to go back to"):
+        rollout.rollback(fleet.store, by="ann")
+
+
+def test_a_rollback_that_fails_does_not_lead_to_the_release_that_was_left(fleet: Fleet) -> None:
+    for release in ("r2", "r3"):
+        fleet.publish(f"m{release}")
+        fleet.settle(release)
+    rollout.rollback(fleet.store, by="ann")
+    for device in FLEET[:2]:
+        fleet.report("rolled_back", device, release="r3", offered="r2")
+    fleet.turn()
+    assert (fleet.row().release, fleet.row().stage) == ("r2", "aborted")
+    assert set(fleet.desired().values()) == {"r1"}
+
+
+def test_a_release_during_a_rollback_does_not_lead_back_to_what_was_left(fleet: Fleet) -> None:
+    fleet.publish("m2")
+    fleet.settle("r2")
+    rollout.rollback(fleet.store, by="ann")
+    fleet.publish("m3")
+    assert (fleet.row().release, fleet.row().previous) == ("r3", "r1")
+    assert "r2" not in fleet.desired().values()
+
+
+def test_a_move_that_another_process_made_meanwhile_is_not_made_over(fleet: Fleet) -> None:
+    fleet.publish("m2")
+    with fleet.store.writing() as connection:
+        (row,) = rollout.active_rows(connection)
+        connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == row["id"]).values(stage="aborted"))
+        with pytest.raises(EdgemlError, match="rollout of r2: it moved meanwhile"):
+            rollout._move(connection, row["id"], rollout._rollout(row), Event.HEALTHY, "", time.time())
+    assert fleet.row().stage == "aborted"
 
 
 def test_there_is_no_way_back_from_the_first_release(fleet: Fleet) -> None:

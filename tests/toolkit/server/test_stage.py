@@ -20,9 +20,11 @@ from edgeml.server.stage import (
     canary_rows,
     choose_canaries,
     desired,
+    number_of,
     settled,
     step,
     too_many_failed,
+    way_back,
 )
 
 FLEET = Fleet()
@@ -105,6 +107,24 @@ def test_silent_devices_do_not_hold_a_rollout_up_but_live_ones_do() -> None:
     assert settled(rollout, [there, silent])
     assert not settled(rollout, [there, slow])
     assert settled(rollout, [])
+
+
+def test_who_could_not_take_it_up_yet_does_not_hold_a_rollout_up_and_is_still_offered_it() -> None:
+    rollout, full = Rollout("r2", "r1", Stage.FLEET), Member("a", "pi", "r1", True, postponed=True)
+    assert settled(rollout, [full])
+    assert desired(rollout, full) == "r2"
+    assert not too_many_failed([full])
+
+
+@given(st.lists(st.integers(1, 6), max_size=12))
+def test_the_way_back_leads_only_over_older_releases_that_ran_to_the_present_one(ran: list[int]) -> None:
+    done = [f"r{number}" for number in ran]
+    path = way_back(done)
+    assert path[-1:] == done[-1:]
+    assert [number_of(release) for release in path] == sorted({number_of(release) for release in path})
+    for release in path[:-1]:  # since it ran last, nothing older did: it was never gone back from
+        last = len(done) - 1 - done[::-1].index(release)
+        assert all(number_of(later) >= number_of(release) for later in done[last:])
 
 
 def test_one_failing_device_is_its_own_fault_a_fifth_of_the_fleet_is_the_releases() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeml.server.migrations import newest_version
+from edgeml.server.migrations import HERE, newest_version
 from edgeml.server.store import Id, Store
 from edgeml.server.tables import DEVICES, METADATA, REPORTS, WINDOWS
 from edgeml_agent.messages import Window
@@ -135,6 +136,40 @@ def test_migrations_end_where_the_tables_are(store: Store) -> None:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
+def test_a_store_of_the_first_schema_is_brought_up_and_its_reports_count_for_no_rollout(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(HERE))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        report = {
+            "device": "d",
+            "boot": "b",
+            "sequence": 1,
+            "at": 9e9,
+            "release": "r1",
+            "event": "refused",
+            "detail": "",
+        }
+        connection.execute(sa.text(_INSERT_OLD_REPORT), report | {"offered": "r2"})
+    engine.dispose()
+    store = Store.open(url)
+    with store.reading() as connection:
+        assert connection.scalar(sa.select(REPORTS.c.received_at)) == 0.0
+    store.close()
+
+
+_INSERT_OLD_REPORT = (
+    "INSERT INTO reports (device, boot, sequence, at, release, event, detail, offered)"
+    " VALUES (:device, :boot, :sequence, :at, :release, :event, :detail, :offered)"
+)
+
+
 def test_a_store_of_a_newer_edgeml_is_refused_in_one_line(store: Store, project: Any) -> None:
     with store.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
@@ -190,6 +225,27 @@ def test_postgresql_does_the_same(postgres: str, world: Any) -> None:
     with store.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     store.close()
+
+
+@pytest.mark.slow
+def test_on_postgresql_writers_of_several_processes_do_not_lose_each_others_writes(postgres: str, world: Any) -> None:
+    """Each reads the count and writes it anew, as a rollout's stage or a release's number is read and written."""
+    stores = [Store.open(postgres) for _ in range(4)]
+    with stores[0].writing() as connection:
+        row = {"device": "line-b-07", "group": "g", "target": "t", "enrolled_at": 0.0, "state": "never_seen"}
+        connection.execute(sa.insert(DEVICES).values(row))
+
+    def count_up(store: Store) -> None:
+        for _ in range(25):
+            with store.writing() as connection:
+                seen = connection.scalar(sa.select(DEVICES.c.enrolled_at)) or 0.0
+                connection.execute(sa.update(DEVICES).values(enrolled_at=seen + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count_up, stores))
+    assert device(stores[0]).enrolled_at == 100.0
+    for store in stores:
+        store.close()
 
 
 def _bare_window(boot: str, sequence: int) -> Window:

@@ -33,7 +33,11 @@ class Scene:
 
     def publish(self, model: str) -> None:
         file = self.world.bundle(self.folder, model=model)
-        self.release = releases.publish(self.project, model, {TARGET: file}, ledger_head="h", store=self.store).name
+        with self.store.reading() as connection:
+            champion = rollout.current_release(connection)
+        self.release = releases.publish(
+            self.project, model, {TARGET: file}, ledger_head="h", store=self.store, judged_against=champion
+        ).name
 
     def step(self, shift: float = 0.0, *, answers: int = 40, only: str = "") -> list[str]:
         """Let every device send a window, those of `only` shifted if it is given; return the verdicts."""
@@ -123,7 +127,6 @@ def test_after_a_rollout_judging_starts_anew_against_the_new_reference(scene: Sc
     scene.publish("m2")
     with scene.store.writing() as connection:
         rollout.advance(connection, scene.project.fleet, scene.now + 1000)  # the canaries have gone: r2 is for all
-    rollout.rollback(scene.store, "r2", by="ann")
     scene.now += 1000
     assert [scene.step(shift=1.0) for _ in range(4)][1:] == [["quiet"]] * 3
     with scene.store.writing() as connection:

@@ -25,8 +25,13 @@ from edgeml.server.tables import ALARMS, DEVICES, REPORTS, WINDOWS
 RECENT: Final = 5  # windows of a device that its state rests on
 LEAST_SLOW: Final = 3  # windows before latency counts
 MARGIN_S: Final = 5.0  # a batch bears the time of its arrival and is seen only after its commit
-TELLING: Final = ("started", "switched", "refused", "rolled_back")
+TELLING: Final = ("started", "switched", "refused", "rolled_back", "postponed")
 """Events that say how the last update went."""
+NOT_TAKEN: Final[Mapping[str, str]] = {
+    "refused": "was refused",
+    "rolled_back": "did not stand its trial",
+    "postponed": "could not be fetched or stored yet",
+}
 
 
 class State(StrEnum):
@@ -99,8 +104,8 @@ def state_of(vitals: Vitals, silent_after: float, now: float) -> tuple[State, st
         return State.NEVER_SEEN, "it has not connected yet"
     if now - vitals.last_seen > silent_after:
         return State.SILENT, f"no message for more than {number(silent_after, 0, 's')}"
-    if vitals.event in ("refused", "rolled_back") and vitals.offered != vitals.release:
-        return State.DEGRADED, f"{vitals.offered} did not stand its trial; {vitals.release} goes on"
+    if vitals.event in NOT_TAKEN and vitals.offered != vitals.release:
+        return State.DEGRADED, f"{vitals.offered} {NOT_TAKEN[vitals.event]}; {vitals.release} goes on"
     if vitals.p99_us is not None and vitals.budget_us is not None and vitals.p99_us > vitals.budget_us:
         return State.DEGRADED, f"p99 {milliseconds(vitals.p99_us)}, budget {milliseconds(vitals.budget_us)}"
     asked = vitals.answers + vitals.errors

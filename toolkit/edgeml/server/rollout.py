@@ -21,6 +21,7 @@ from edgeml.ledger import Record
 from edgeml.project import Fleet, Project
 from edgeml.server.alarms import Alarm, close_alarm, open_alarm
 from edgeml.server.decisions import POLICY, Decision, decide
+from edgeml.server.members import members
 from edgeml.server.stage import (
     ACTIVE,
     Event,
@@ -32,19 +33,20 @@ from edgeml.server.stage import (
     canary_rows,
     desired,
     fleet_rows,
+    number_of,
     settled,
     step,
     too_many_failed,
+    way_back,
 )
 from edgeml.server.store import Store
-from edgeml.server.tables import BUNDLES, DEVICES, RELEASES, REPORTS, ROLLOUTS, WINDOWS
+from edgeml.server.tables import BUNDLES, DEVICES, RELEASES, ROLLOUTS, WINDOWS
 from edgeml_agent.messages import Window
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.latencies import Latencies, merge_latencies
 
 GRACE_S: Final = 2.0  # a device is late by the time that its message takes
 MOST_WINDOWS: Final = 500  # a canary's newest, for its latency
-FAILED: Final = ("rolled_back", "refused")
 ENDS_WITH_RELEASE: Final = ("drift", "unknown", "staleness", "rollback", "canary", "retrain")
 """Alarms that say something about the release before."""
 
@@ -56,9 +58,11 @@ def silent_after_s(fleet: Fleet) -> float:
 
 def start(connection: sa.Connection, release: str, fleet: Fleet, *, now: float) -> None:
     """Start the rollout of a release; one that is under way gives way."""
-    for row in active_rows(connection):
+    under_way, previous = active_rows(connection), current_release(connection)
+    for row in under_way:
         _move(connection, row["id"], _rollout(row), Event.FAILED, f"{release} came before it was done", now)
-    previous = current_release(connection)
+        if _goes_back(row, previous):
+            previous = row["release"]  # the fleet was leaving what it ran: nobody shall go back there
     rollout = begin(release, previous, members(connection, release, now - silent_after_s(fleet)), fleet)
     _insert(connection, rollout, now)
     canaries = ", ".join(rollout.canaries[:5]) + (", ..." if len(rollout.canaries) > 5 else "")
@@ -97,7 +101,9 @@ def judge_canary(store: Store, project: Project, now: float) -> None:
         rollout = _rollout(row)
         seen = members(connection, rollout.release, now - silent_after_s(project.fleet))
         seen = [m for m in seen if m.device in rollout.tries_first]
-        there = [m for m in seen if m.alive or m.runs == rollout.release]  # one that fell silent does not hold it up
+        # One that fell silent, or could not take it up yet, does not hold it up.
+        there = [m for m in seen if m.runs == rollout.release or (m.alive and not m.postponed)]
+        refused = [m for m in seen if m.refused]
         evidence = _evidence(connection, project, rollout, seen)
     running = sum(m.runs == rollout.release for m in seen)
     enough = evidence.answers + evidence.errors >= project.fleet.canary_answers and 0 < running == len(there)
@@ -113,13 +119,14 @@ def judge_canary(store: Store, project: Project, now: float) -> None:
             open_alarm(connection, _waiting(rollout), now)
         if judged is not None and _is_at(connection, row["id"], Stage.CANARY):
             _end_canary(connection, row["id"], rollout, judged, now)
+        elif refused and _is_at(connection, row["id"], Stage.CANARY):
+            _end_refused(connection, row["id"], rollout, refused, now)
 
 
 def current_release(connection: sa.Connection) -> str | None:
     """Return the release that the fleet runs: the last one whose rollout was done."""
-    done = sa.select(ROLLOUTS.c.release).where(ROLLOUTS.c.stage == Stage.DONE).order_by(ROLLOUTS.c.id.desc())
-    found: str | None = connection.scalar(done.limit(1))
-    return found
+    done = _done(connection)
+    return done[-1] if done else None
 
 
 def release_for(connection: sa.Connection, target: str) -> str | None:
@@ -162,25 +169,28 @@ def rollback(store: Store, to: str | None = None, *, by: str) -> str:
 
     Args:
         store: The fleet's.
-        to: The release; default: the one before the present one. A rollout under way is aborted.
+        to: The release; default: the newest older one that the fleet ran and was not taken back from. A rollout under way
+            is aborted; then the default is the release that the fleet ran before.
         by: Who asks.
 
     Raises:
-        EdgemlError: There is no such release, the fleet runs it already, or there is none before.
+        EdgemlError: There is no such release, the fleet runs it or goes there already, or there is none before.
     """
     now = time.time()
     with store.writing() as connection:
-        current = current_release(connection)
-        for row in active_rows(connection):
-            _move(connection, row["id"], _rollout(row), Event.FAILED, f"rolled back by {by}", now)
-            if to is None:
-                to = row["previous"]
-        if to is None:
-            before = sa.select(ROLLOUTS.c.previous).where(ROLLOUTS.c.stage == Stage.DONE).order_by(ROLLOUTS.c.id.desc())
-            to = connection.scalar(before.limit(1))
+        done, under_way = _done(connection), active_rows(connection)
+        current = done[-1] if done else None
+        to = to or _before(done, under_way)
         if to is None or connection.scalar(sa.select(RELEASES.c.name).where(RELEASES.c.name == to)) is None:
             raise EdgemlError("no release to go back to", where=to or "fleet", mend="see edgeml fleet decisions")
-        _insert(connection, Rollout(to, current, Stage.FLEET), now)
+        if to in [row["release"] for row in under_way] or (to == current and not under_way):
+            words = "the fleet goes there already" if under_way else "the fleet runs it already"
+            raise EdgemlError(words, where=to, mend="name an older release, see edgeml fleet decisions")
+        for row in under_way:
+            _move(connection, row["id"], _rollout(row), Event.FAILED, f"rolled back by {by}", now)
+        # Where a device cannot go there, or too many cannot, the way leads further back, never to what was fled from.
+        older = way_back([*done, to])[:-1]
+        _insert(connection, Rollout(to, older[-1] if older else None, Stage.FLEET), now)
         told = Decision(
             "rollback", "warn", f"The fleet goes back to {to}", f"from {current or 'nothing'}", f"{by} asked", by
         )
@@ -188,26 +198,6 @@ def rollback(store: Store, to: str | None = None, *, by: str) -> str:
         release_targets = set(connection.scalars(sa.select(BUNDLES.c.target).where(BUNDLES.c.release == to)))
         connection.execute(sa.update(DEVICES).where(DEVICES.c.target.in_(release_targets)).values(desired=to))
     return to
-
-
-def members(connection: sa.Connection, release: str, heard_since: float) -> list[Member]:
-    """Return all devices as the rollout of `release` sees them; alive are those heard of since then."""
-    covered = set(connection.scalars(sa.select(BUNDLES.c.target).where(BUNDLES.c.release == release)))
-    refusals = sa.select(REPORTS.c.device).where(REPORTS.c.offered == release, REPORTS.c.event.in_(FAILED)).distinct()
-    failed = set(connection.scalars(refusals))
-    columns = [DEVICES.c[name] for name in ("device", "target", "release", "last_seen", "desired")]
-    return [
-        Member(
-            row.device,
-            row.target,
-            row.release,
-            alive=row.last_seen is not None and row.last_seen >= heard_since,
-            failed=row.device in failed and row.release != release,
-            covered=row.target in covered,
-            told=row.desired,
-        )
-        for row in connection.execute(sa.select(*columns))
-    ]
 
 
 def active_rows(connection: sa.Connection) -> Sequence[sa.RowMapping]:
@@ -230,7 +220,7 @@ def _evidence(
         errors=errors,
         unknown_share=unknown / max(answers, 1),
         p99_of_budget=max((r for r in ratios if r is not None), default=None),
-        self_test_passed=not any(member.failed for member in canaries),
+        self_test_passed=not any(member.failed and not member.refused for member in canaries),
     )
 
 
@@ -259,9 +249,18 @@ def _end_canary(connection: sa.Connection, id: int, rollout: Rollout, judged: Re
         _roll_back(connection, moved, judged.reason, now)
 
 
+def _end_refused(connection: sa.Connection, id: int, rollout: Rollout, refused: Sequence[Member], now: float) -> None:
+    """End the canary without the gate: a device that refused the release has no answers that a gate could judge."""
+    why = f"{refused[0].device} refused it: {refused[0].said}"
+    moved = _move(connection, id, rollout, Event.FAILED, why, now)
+    figure = f"{len(refused)} of {len(rollout.canaries)} canaries"
+    decide(connection, Decision("canary", "bad", f"The canary of {rollout.release} refused it", figure, why), now)
+    _roll_back(connection, moved, why, now)
+
+
 def _waiting(rollout: Rollout) -> Alarm:
     title = f"The canary of {rollout.release} waits"
-    detail = f"none of {', '.join(rollout.canaries[:5])} is heard of"
+    detail = f"none of {', '.join(rollout.canaries[:5])} is heard of and can take it up"
     return Alarm("canary", "warn", title, detail, "Bring one back, or abort the rollout and release anew.")
 
 
@@ -311,7 +310,9 @@ def _desire(connection: sa.Connection, rollout: Rollout, seen: Sequence[Member])
 def _move(connection: sa.Connection, id: int, rollout: Rollout, event: Event, reason: str, now: float) -> Rollout:
     moved = step(rollout, event)
     row = {"stage": moved.stage, "stage_at": now, "resumes": moved.resumes, "reason": reason, "gates": []}
-    connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == id).values(row))
+    seen = sa.and_(ROLLOUTS.c.id == id, ROLLOUTS.c.stage == rollout.stage)
+    if connection.execute(sa.update(ROLLOUTS).where(seen).values(row)).rowcount != 1:
+        raise EdgemlError("it moved meanwhile", where=f"rollout of {rollout.release}", mend="look at it again")
     _desire(connection, moved, members(connection, moved.release, heard_since=0.0))
     return moved
 
@@ -332,7 +333,33 @@ def _insert(connection: sa.Connection, rollout: Rollout, now: float) -> None:
 def _tell_rows(connection: sa.Connection, row: sa.RowMapping, rows: Sequence[GateRow]) -> None:
     told = [msgspec.structs.asdict(r) for r in rows]
     if told != row["gates"]:
-        connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == row["id"]).values(gates=told))
+        seen = sa.and_(ROLLOUTS.c.id == row["id"], ROLLOUTS.c.stage == row["stage"])
+        connection.execute(sa.update(ROLLOUTS).where(seen).values(gates=told))
+
+
+def _done(connection: sa.Connection) -> list[str]:
+    """Return the releases that the fleet came to run, in that order."""
+    done = sa.select(ROLLOUTS.c.release).where(ROLLOUTS.c.stage == Stage.DONE).order_by(ROLLOUTS.c.id)
+    return list(connection.scalars(done))
+
+
+def _before(done: Sequence[str], under_way: Sequence[sa.RowMapping]) -> str | None:
+    """Return where a fleet goes back to when nobody says where; `None` when there is nothing.
+
+    Raises:
+        EdgemlError: It goes back already: said twice, it must not go back twice.
+    """
+    current = done[-1] if done else None
+    for row in under_way:
+        if _goes_back(row, current):
+            mend = "wait, or name the release to go to"
+            raise EdgemlError(f"it goes back to {row['release']} already", where="fleet", mend=mend)
+    older = way_back(done)[:-1]
+    return current if under_way else older[-1] if older else None
+
+
+def _goes_back(row: sa.RowMapping, current: str | None) -> bool:
+    return current is not None and number_of(row["release"]) < number_of(current)
 
 
 def _is_at(connection: sa.Connection, id: int, stage: Stage) -> bool:

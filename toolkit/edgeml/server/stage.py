@@ -78,6 +78,9 @@ class Member:
         failed: Whether it refused the release or went back from it.
         covered: Whether the release has a bundle for its target.
         told: The release that it was told to run.
+        refused: Whether it failed by refusing: signature, hash or format; it did not come to a self-test.
+        postponed: Whether it could not take the release up yet; it is offered it again.
+        said: What it said of the release, where it failed.
     """
 
     device: str
@@ -87,6 +90,9 @@ class Member:
     failed: bool = False
     covered: bool = True
     told: str | None = None
+    refused: bool = False
+    postponed: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,14 +182,42 @@ def desired(rollout: Rollout, member: Member) -> str | None:
 
 
 def settled(rollout: Rollout, members: Sequence[Member]) -> bool:
-    """Say whether a rollout over the fleet is done: a silent device does not hold it up, it is offered the release later."""
-    return all(m.runs == rollout.release or m.failed or not m.alive or not m.covered for m in members)
+    """Say whether a rollout over the fleet is done.
+
+    A silent device, or one that could not take the release up yet, does not hold it up: it is offered it later.
+    """
+    return all(m.runs == rollout.release or m.failed or m.postponed or not (m.alive and m.covered) for m in members)
 
 
 def too_many_failed(members: Sequence[Member]) -> bool:
     """Say whether so many devices failed that the release is at fault."""
     asked = [m for m in members if m.covered and (m.alive or m.failed)]
     return bool(asked) and sum(m.failed for m in asked) > max(1.0, MOST_FAILED_SHARE * len(asked))
+
+
+def number_of(release: str) -> int:
+    """Return a release's number, 12 of `r12`; names rise with it. 0 for a name of another form."""
+    return int(release[1:]) if release[1:].isdigit() else 0
+
+
+def way_back(done: Sequence[str]) -> list[str]:
+    """Return the releases that the fleet can go back through, oldest first; the last is the present one.
+
+    Going back to a release leaves all that came after it behind: they were gone back from.
+
+    Args:
+        done: The releases that the fleet came to run, in that order.
+
+    Example:
+        >>> way_back(["r1", "r2", "r3", "r2"]), way_back(["r1", "r2", "r1", "r3"])
+        (['r1', 'r2'], ['r1', 'r3'])
+    """
+    path: list[str] = []
+    for release in done:
+        while path and number_of(path[-1]) >= number_of(release):
+            path.pop()
+        path.append(release)
+    return path
 
 
 def canary_rows(evidence: CanaryEvidence, running: int, fleet: Fleet) -> list[GateRow]:

@@ -27,6 +27,7 @@ from edgeml_targets.contract.histogram import Histogram
 from edgeml_targets.contract.latencies import Latencies
 
 BUSY_MS: Final = 20_000  # how long a write waits for another process's
+WRITERS_LOCK: Final = 0x65646765_6D6C  # "edgeml": PostgreSQL's advisory lock that every writer holds until its commit
 STORE_VARIABLE: Final = "EDGEML_STORE"
 DATABASE: Final = "fleet.db"
 
@@ -91,8 +92,13 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Yield a connection in a transaction that commits when the block ends well; one at a time."""
+        """Yield a connection in a transaction that commits when the block ends well; one at a time, over all processes.
+
+        What it reads cannot be changed by another writer before it commits.
+        """
         with self._one_writer, self._writer.begin() as connection:
+            if connection.dialect.name == "postgresql":  # SQLite's BEGIN IMMEDIATE is such a lock
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
             yield connection
 
     def close(self) -> None:
@@ -115,7 +121,7 @@ class Store:
             enrolled = set(connection.scalars(sa.select(tables.DEVICES.c.device).where(mine)))
             known = [m for m in messages if m.device in enrolled]
             _insert(connection, tables.WINDOWS, _window_rows(connection, known, received_at))
-            _insert(connection, tables.REPORTS, [_report_row(m) for m in known if isinstance(m, Report)])
+            _insert(connection, tables.REPORTS, [_report_row(m, received_at) for m in known if isinstance(m, Report)])
             for device in sorted(enrolled):
                 _hear(connection, [m for m in known if m.device == device], received_at)
         return [Id(m.device, m.boot, m.sequence) for m in known]
@@ -194,7 +200,7 @@ def _window_row(window: Window, received_at: float) -> dict[str, Any]:
     }
 
 
-def _report_row(report: Report) -> dict[str, Any]:
+def _report_row(report: Report, received_at: float) -> dict[str, Any]:
     return {
         "device": report.device,
         "boot": report.boot,
@@ -204,6 +210,7 @@ def _report_row(report: Report) -> dict[str, Any]:
         "event": _text(report.event, 32),
         "detail": _text(report.detail, 2000),
         "offered": _text(report.offered, 63),
+        "received_at": received_at,
     }
 
 

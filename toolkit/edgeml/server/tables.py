@@ -66,6 +66,7 @@ REPORTS: Final = sa.Table(
     sa.Column("event", sa.String(32), nullable=False),
     sa.Column("detail", sa.String, nullable=False),
     sa.Column("offered", sa.String(63), nullable=False, default=""),
+    sa.Column("received_at", sa.Float, nullable=False, server_default="0", comment="when the server stored it"),
     sa.Index("reports_by_device", "device", "at"),
 )
 
