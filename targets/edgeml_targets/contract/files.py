@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,27 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """
     with replacing(path, mode=mode) as file:
         file.write(content)
+
+
+def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file that must not be there yet, whole and durable; of several that try at once one succeeds.
+
+    Raises:
+        FileExistsError: It is there; it is left as it is.
+        NotWritten: The disk is full or the folder cannot be written to.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomic(draft, content, mode=mode)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        with told(path):
+            raise
+    finally:
+        draft.unlink()
+    fsync_folder(path.parent)
 
 
 @contextlib.contextmanager

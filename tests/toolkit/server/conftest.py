@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeml.project import DataSection, Fleet, Project
+from edgeml.server import releases
 from edgeml.server.broker import Address
 from edgeml.server.store import Store
 from edgeml.server.tables import CREDENTIALS, DEVICES
@@ -213,8 +214,9 @@ def store(project: Project) -> Iterator[Store]:
 
 
 @pytest.fixture
-def enrolled(store: Store) -> Any:
+def enrolled(project: Project, store: Store) -> Any:
     """Return a function that puts devices into the store as `enrol` does, without a server."""
+    releases.public_key(project, store)  # which a device is told
 
     def put(*devices: str, target: str = TARGET, token_hash: str = "", **fields: Any) -> None:
         with store.writing() as connection:

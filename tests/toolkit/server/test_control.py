@@ -69,7 +69,9 @@ class Loop:
 @pytest.fixture
 def loop(project: Project, store: Store, world: Any, tmp_path: Path) -> Loop:
     """Return a loop over a project that has released r1."""
-    releases.publish(project, "m1", {TARGET: world.bundle(tmp_path / "b")}, ledger_head="h", store=store)
+    releases.publish(
+        project, "m1", {TARGET: world.bundle(tmp_path / "b")}, ledger_head="h", store=store, judged_against=None
+    )
     return Loop(project, store)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import sqlalchemy as sa
 from edgeml.project import Project
 from edgeml.server import releases, rollout
 from edgeml.server.broker import knows_token
-from edgeml.server.enrol import enrol, revoke
+from edgeml.server.enrol import enrol, enrol_again, revoke
 from edgeml.server.running import Running, announce, find_running, withdraw
 from edgeml.server.store import Store
-from edgeml.server.tables import BUNDLES, CREDENTIALS, DEVICES, RELEASES
+from edgeml.server.tables import BUNDLES, CREDENTIALS, DEVICES, RELEASES, ROLLOUTS
 from edgeml_agent.messages import Offer
 from edgeml_agent.trust import verified
 from edgeml_targets.contract.errors import EdgemlError
@@ -32,8 +33,16 @@ def publish(project: Project, store: Store, world: Any, tmp_path: Path) -> Any:
 
     def call(model: str = "m1", target: str = TARGET) -> Any:
         file = world.bundle(tmp_path / "bundles", model=model, target=target)
+        with store.reading() as connection:
+            champion = rollout.current_release(connection)
         return releases.publish(
-            project, model, {target: file}, ledger_head="h" * 64, store=store, accuracies={target: 0.96}
+            project,
+            model,
+            {target: file},
+            ledger_head="h" * 64,
+            store=store,
+            judged_against=champion,
+            accuracies={target: 0.96},
         )
 
     return call
@@ -54,10 +63,10 @@ def served(project: Project) -> Any:
     withdraw(project)
 
 
-def test_a_device_believes_what_the_fleets_key_signed(project: Project, publish: Any) -> None:
+def test_a_device_believes_what_the_fleets_key_signed(project: Project, store: Store, publish: Any) -> None:
     release = publish()
     content = releases.release_file(project, "r1").read_bytes()
-    key = releases.public_key(project)
+    key = releases.public_key(project, store)
     assert verified(content, Offer("r1", "http://x/releases/r1"), fleet_key=key, where="x") == release
     ref = release.bundles[TARGET]
     assert ref.path == f"../bundles/{ref.sha256}"
@@ -87,13 +96,16 @@ def test_names_rise_and_the_store_knows_what_was_released(publish: Any, store: S
 
 
 def test_releases_published_at_once_get_different_names(
-    project: Project, store: Store, world: Any, tmp_path: Path
+    project: Project, store: Store, world: Any, enrolled: Any, tmp_path: Path
 ) -> None:
+    enrolled("line-b-07", last_seen=time.time())  # which runs nothing yet, so that no rollout is done meanwhile
     files = {model: world.bundle(tmp_path / "b", model=model) for model in ("m1", "m2", "m3", "m4")}
 
     def call(model: str) -> str:
         own = Store.of(project)
-        release = releases.publish(project, model, {TARGET: files[model]}, ledger_head="h", store=own)
+        release = releases.publish(
+            project, model, {TARGET: files[model]}, ledger_head="h", store=own, judged_against=None
+        )
         own.close()
         return release.name
 
@@ -107,15 +119,70 @@ def test_a_bundle_of_another_model_or_target_is_refused_and_nothing_is_released(
 ) -> None:
     file = world.bundle(tmp_path / "b", model="m1", target=TARGET)
     with pytest.raises(EdgemlError, match=rf"{file.name}: it is of model m1 for {TARGET}"):
-        releases.publish(project, model, {target: file}, ledger_head="h", store=store)
+        releases.publish(project, model, {target: file}, ledger_head="h", store=store, judged_against=None)
     with store.reading() as connection:
         assert not connection.execute(sa.select(RELEASES)).all()
     assert not releases.release_file(project, "r1").exists()
 
 
-def test_the_key_is_made_once_and_for_the_owner_only(project: Project) -> None:
+def test_a_model_that_was_judged_against_another_release_is_not_published(
+    project: Project, store: Store, publish: Any, world: Any, tmp_path: Path
+) -> None:
+    publish("m1")
+    file = world.bundle(tmp_path / "late", model="m3")
+    publish("m2")  # while m3 was held against r1
+    with pytest.raises(EdgemlError, match=r"m3: the fleet runs r2 \(m2\) meanwhile; it was judged against r1"):
+        releases.publish(project, "m3", {TARGET: file}, ledger_head="h", store=store, judged_against="r1")
+    with pytest.raises(EdgemlError, match="it was judged against no release"):
+        releases.publish(project, "m3", {TARGET: file}, ledger_head="h", store=store, judged_against=None)
+    assert sorted(p.name for p in releases.release_file(project, "x").parent.iterdir()) == ["r1", "r2"]
+
+
+def test_a_store_that_was_lost_does_not_give_a_number_again(project: Project, store: Store, publish: Any) -> None:
+    publish()
+    signed = releases.release_file(project, "r1").read_bytes()
+    with store.writing() as connection:
+        for table in (RELEASES, BUNDLES, ROLLOUTS):
+            connection.execute(sa.delete(table))
+    assert publish("m2").name == "r2"
+    assert releases.release_file(project, "r1").read_bytes() == signed
+
+
+def test_a_signed_file_is_never_written_over(project: Project, publish: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish()
+    signed = releases.release_file(project, "r1").read_bytes()
+    monkeypatch.setattr(releases, "_last_number", lambda *_: 0)  # as two stores over one folder would have it
+    with pytest.raises(EdgemlError, match="somebody signed a release of this name"):
+        publish("m2")
+    assert releases.release_file(project, "r1").read_bytes() == signed
+
+
+@pytest.mark.parametrize("relied_on", ["release", "device", "file"])
+def test_a_key_that_is_missing_is_named_and_no_other_is_made(
+    project: Project, store: Store, publish: Any, enrolled: Any, served: Running, relied_on: str
+) -> None:
+    if relied_on == "device":
+        enrolled("line-b-07")
+    else:
+        publish()
+    if relied_on == "file":
+        with store.writing() as connection:
+            for table in (RELEASES, BUNDLES, ROLLOUTS):
+                connection.execute(sa.delete(table))
+    key = project.fleet_folder / "keys" / "release.key"
+    key.unlink()
+    for use in (lambda: publish("m2"), lambda: enrol(project, "line-b-08", "line-b", TARGET)):
+        with pytest.raises(EdgemlError, match=r"release\.key: the fleet's key is missing; restore it"):
+            use()
+    if relied_on != "device":
+        with pytest.raises(EdgemlError, match=r"release\.key: the fleet's key is missing"):
+            releases.read_release(project, "r1")
+    assert not key.exists()
+
+
+def test_the_key_is_made_once_and_for_the_owner_only(project: Project, store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(lambda _: releases.public_key(project), range(16)))) == 1
+        assert len(set(pool.map(lambda _: releases.public_key(project, store), range(16)))) == 1
     folder = project.fleet_folder / "keys"
     assert [p.name for p in folder.iterdir()] == ["release.key"]
     assert (folder.stat().st_mode & 0o777, (folder / "release.key").stat().st_mode & 0o777) == (0o700, 0o600)
@@ -127,7 +194,7 @@ def test_a_device_is_enrolled_with_a_secret_that_only_it_knows(
     publish()
     found = enrol(project, "line-b-07", "line-b", TARGET)
     assert (found.broker_host, found.broker_port, found.server_url) == ("127.0.0.1", 1883, served.server_url)
-    assert (found.release, found.fleet_key) == ("r1", releases.public_key(project))
+    assert (found.release, found.fleet_key) == ("r1", releases.public_key(project, store))
     assert found.token not in repr(found)
     with store.reading() as connection:
         kept = connection.execute(sa.select(CREDENTIALS)).one()
@@ -142,7 +209,9 @@ def test_enrolling_again_changes_the_secret_and_keeps_the_history(
 ) -> None:
     first = enrol(project, "line-b-07", "line-b", TARGET)
     store.record([world.window()], 1002.0)
-    second = enrol(project, "line-b-07", "line-c", TARGET)
+    with pytest.raises(EdgemlError, match="line-b-07: another device has this name"):
+        enrol(project, "line-b-07", "line-c", TARGET)
+    second = enrol_again(project, "line-b-07", "line-c", TARGET)
     with store.reading() as connection:
         kept = connection.scalar(sa.select(CREDENTIALS.c.token_hash)) or ""
         device = connection.execute(sa.select(DEVICES)).one()
@@ -152,6 +221,7 @@ def test_enrolling_again_changes_the_secret_and_keeps_the_history(
     revoke(store, "line-b-07")
     with pytest.raises(EdgemlError, match="line-b-07: has no credentials"):
         revoke(store, "line-b-07")
+    enrol(project, "line-b-07", "line-b", TARGET)  # the name is free again
 
 
 @pytest.mark.parametrize("name", ["Line B", "../etc", "a" * 64, "", "-a", "edgeml/+"])

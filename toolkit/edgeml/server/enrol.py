@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 
 import msgspec
 import sqlalchemy as sa
@@ -46,11 +47,37 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def enrol(project: Project, device: str, group: str, target: str) -> Enrolment:
-    """Enrol a device, or an enrolled one anew with another secret; the running server lets it in within a second.
+    """Enrol a new device; the running server lets it in within a second.
+
+    Raises:
+        EdgemlError: The name is another device's, or is no DNS label; the target is none, or the server does not run.
+    """
+    return _enrol(project, device, group, target, need_free)
+
+
+def enrol_again(project: Project, device: str, group: str, target: str) -> Enrolment:
+    """Enrol a device that may be enrolled already, with another secret: whoever has the one before is let in no more.
 
     Raises:
         EdgemlError: A name is no DNS label, the target is none, or the server does not run.
     """
+    return _enrol(project, device, group, target, lambda _connection, _device: None)
+
+
+def need_free(connection: sa.Connection, device: str) -> None:
+    """Make sure that no device has this name; one that was revoked left it.
+
+    Raises:
+        EdgemlError: One has.
+    """
+    if connection.scalar(sa.select(CREDENTIALS.c.device).where(CREDENTIALS.c.device == device)) is not None:
+        mend = "give another name with --device, or take its place with --replace"
+        raise EdgemlError("another device has this name", where=device, mend=mend)
+
+
+def _enrol(
+    project: Project, device: str, group: str, target: str, check: Callable[[sa.Connection, str], None]
+) -> Enrolment:
     for what, name in (("device", device), ("group", group)):
         if not re.fullmatch(NAME, name):
             raise EdgemlError(
@@ -61,7 +88,10 @@ def enrol(project: Project, device: str, group: str, target: str) -> Enrolment:
     token = secrets.token_urlsafe(32)
     store = Store.of(project)
     try:
-        release = _write(store, device, group, target, token_hash(token))
+        fleet_key = public_key(project, store)  # before there is a device that relies on it
+        with store.writing() as connection:
+            check(connection, device)
+            release = _write(connection, device, group, target, token_hash(token))
     finally:
         store.close()
     return Enrolment(
@@ -70,7 +100,7 @@ def enrol(project: Project, device: str, group: str, target: str) -> Enrolment:
         broker_host=running.broker_host,
         broker_port=running.broker_port,
         server_url=running.server_url,
-        fleet_key=public_key(project),
+        fleet_key=fleet_key,
         release=release,
     )
 
@@ -87,16 +117,15 @@ def revoke(store: Store, device: str) -> None:
         raise EdgemlError("has no credentials", where=device, mend="see edgeml fleet ls")
 
 
-def _write(store: Store, device: str, group: str, target: str, kept: str) -> str | None:
+def _write(connection: sa.Connection, device: str, group: str, target: str, kept: str) -> str | None:
     now = time.time()
-    with store.writing() as connection:
-        desired = rollout.release_for(connection, target)
-        known = connection.execute(
-            sa.update(DEVICES).where(DEVICES.c.device == device).values(group=group, target=target, desired=desired)
-        )
-        if not known.rowcount:
-            row = {"device": device, "group": group, "target": target, "enrolled_at": now, "state": "never_seen"}
-            connection.execute(sa.insert(DEVICES).values(row | {"desired": desired}))
-        connection.execute(sa.delete(CREDENTIALS).where(CREDENTIALS.c.device == device))
-        connection.execute(sa.insert(CREDENTIALS).values(device=device, token_hash=kept, changed_at=now))
+    desired = rollout.release_for(connection, target)
+    known = connection.execute(
+        sa.update(DEVICES).where(DEVICES.c.device == device).values(group=group, target=target, desired=desired)
+    )
+    if not known.rowcount:
+        row = {"device": device, "group": group, "target": target, "enrolled_at": now, "state": "never_seen"}
+        connection.execute(sa.insert(DEVICES).values(row | {"desired": desired}))
+    connection.execute(sa.delete(CREDENTIALS).where(CREDENTIALS.c.device == device))
+    connection.execute(sa.insert(CREDENTIALS).values(device=device, token_hash=kept, changed_at=now))
     return desired

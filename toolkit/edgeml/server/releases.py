@@ -6,8 +6,6 @@ The private key never leaves `fleet/keys/`. A device holds the public one and in
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +16,13 @@ import sqlalchemy as sa
 
 from edgeml.project import Project
 from edgeml.server import rollout
+from edgeml.server.stage import number_of
 from edgeml.server.store import Store
-from edgeml.server.tables import BUNDLES, RELEASES
+from edgeml.server.tables import BUNDLES, DEVICES, RELEASES
 from edgeml_agent.messages import BundleRef, Release, SignedRelease, decode_release
 from edgeml_targets.contract.bundle import Manifest, read_manifest
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import CHUNK_BYTES, replacing, sha256_of, write_atomic
+from edgeml_targets.contract.files import CHUNK_BYTES, replacing, sha256_of, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,6 +39,7 @@ def publish(
     *,
     ledger_head: str,
     store: Store,
+    judged_against: str | None,
     notes: str = "",
     accuracies: Mapping[str, float | None] | None = None,
 ) -> Release:
@@ -51,28 +51,33 @@ def publish(
         bundles: A bundle's file a target.
         ledger_head: The hash of the ledger's last record.
         store: Where the release becomes known.
+        judged_against: The release that the model was compared with, `None` where the fleet ran none: a release that came
+            to the fleet meanwhile is not replaced by a model that was never held against it.
         notes: One sentence for people.
         accuracies: The share of right answers on the test split a target, 0 to 1; `None` where it was not measured.
 
     Bundles are copied before the release names them, and the release's file is whole before the store knows of it. A
-    crash in between leaves files that nothing names, and the number is given again.
+    crash in between leaves files that nothing names, and the number is passed over: what was signed is never signed anew.
 
     Raises:
-        EdgemlError: A bundle is none, or is of another target or model; or something cannot be written.
+        EdgemlError: The fleet runs another release than `judged_against`; a bundle is none, or is of another target or
+            model; or something cannot be written.
     """
     if not bundles:
         raise EdgemlError("it has no bundle", where="release", mend="make bundles with edgeml bundle")
     references = {target: _keep(project, target, path, model_id) for target, path in sorted(bundles.items())}
     with store.writing() as connection:
+        _need_champion(connection, judged_against, model_id)
+        key = _first_key(project, connection)
         release = Release(
-            name=f"r{_last_number(connection) + 1}",
+            name=f"r{_last_number(project, connection) + 1}",
             created_at=time.time(),
             model=model_id,
             bundles=references,
             ledger_head=ledger_head,
             notes=notes,
         )
-        write_atomic(release_file(project, release.name), _signed(fleet_key(project), release))
+        _write_release(release_file(project, release.name), _signed(key, release))
         row = {"name": release.name, "created_at": release.created_at, "model": release.model, "notes": release.notes}
         connection.execute(sa.insert(RELEASES).values(row | {"accuracies": dict(accuracies or {})}))
         connection.execute(
@@ -87,25 +92,32 @@ def publish(
 
 
 def fleet_key(project: Project) -> Ed25519PrivateKey:
-    """Return the fleet's private key, made at its first use.
+    """Return the fleet's private key.
 
     Raises:
-        EdgemlError: Its file is no key, or cannot be written.
+        EdgemlError: Its file is missing or no key. Another key would be one that no device believes.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    file = project.fleet_folder / "keys" / KEY
-    if not file.exists():
-        _make_key(file, Ed25519PrivateKey.generate().private_bytes_raw())
-    content = file.read_bytes()
+    file = _key_file(project)
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        mend = "restore it from a copy: devices believe no other key"
+        raise EdgemlError("the fleet's key is missing", where=str(file), mend=mend) from error
     if len(content) != KEY_BYTES:
         raise EdgemlError(f"no key: {len(content)} bytes, not {KEY_BYTES}", where=str(file), mend="restore it")
     return Ed25519PrivateKey.from_private_bytes(content)
 
 
-def public_key(project: Project) -> str:
-    """Return the fleet's public key, 64 hex digits: what a device believes."""
-    return fleet_key(project).public_key().public_bytes_raw().hex()
+def public_key(project: Project, store: Store) -> str:
+    """Return the fleet's public key, 64 hex digits: what a device believes. The first use makes it.
+
+    Raises:
+        EdgemlError: The key is missing, and releases or devices rely on it; or it cannot be written.
+    """
+    with store.reading() as connection:
+        return _first_key(project, connection).public_key().public_bytes_raw().hex()
 
 
 def read_release(project: Project, name: str) -> Release:
@@ -129,8 +141,7 @@ def read_release(project: Project, name: str) -> Release:
 
 def release_heads(project: Project) -> dict[str, str]:
     """Return the ledger's head that each kept release carries."""
-    names = sorted(path.name for path in release_file(project, "x").parent.glob("r*"))
-    return {name: read_release(project, name).ledger_head for name in names}
+    return {name: read_release(project, name).ledger_head for name in _release_names(project)}
 
 
 def release_file(project: Project, name: str) -> Path:
@@ -177,18 +188,47 @@ def _signed(key: Ed25519PrivateKey, release: Release) -> bytes:
     return msgspec.msgpack.encode(SignedRelease(payload, key.sign(payload)))
 
 
-def _last_number(connection: sa.Connection) -> int:
-    names = connection.scalars(sa.select(RELEASES.c.name))
-    return max((int(name[1:]) for name in names if name[1:].isdigit()), default=0)
-
-
-def _make_key(file: Path, content: bytes) -> None:
-    """Put a key in its place, unless another process was first: two keys would split the fleet."""
-    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-    write_atomic(draft, content, mode=OWNER_ONLY)
-    file.parent.chmod(0o700)
+def _write_release(file: Path, content: bytes) -> None:
     try:
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, file)
-    finally:
-        draft.unlink()
+        write_new(file, content)
+    except FileExistsError as error:
+        mend = "release once more; two stores must not share a folder"
+        raise EdgemlError("somebody signed a release of this name just now", where=str(file), mend=mend) from error
+
+
+def _last_number(project: Project, connection: sa.Connection) -> int:
+    """Return the highest number that was given, as store or files say: a store that was lost must not give it again."""
+    names = [*connection.scalars(sa.select(RELEASES.c.name)), *_release_names(project)]
+    return max(map(number_of, names), default=0)
+
+
+def _release_names(project: Project) -> list[str]:
+    return sorted(path.name for path in release_file(project, "x").parent.glob("r*"))
+
+
+def _need_champion(connection: sa.Connection, judged_against: str | None, model: str) -> None:
+    """Raise EdgemlError where the fleet runs another release than the one that `model` was judged against."""
+    current = rollout.current_release(connection)
+    if current == judged_against:
+        return
+    row = connection.execute(sa.select(RELEASES).where(RELEASES.c.name == current)).first()
+    who = f"{current} ({row.model}{f', {row.notes}' if row.notes else ''})" if row else "no release"
+    what = f"the fleet runs {who} meanwhile; it was judged against {judged_against or 'no release'}"
+    raise EdgemlError(what, where=model, mend="judge it again: edgeml fleet release")
+
+
+def _key_file(project: Project) -> Path:
+    return project.fleet_folder / "keys" / KEY
+
+
+def _first_key(project: Project, connection: sa.Connection) -> Ed25519PrivateKey:
+    """Return the fleet's key; make it where no release was signed and no device was told of another."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    file = _key_file(project)
+    relied_on = any(connection.execute(sa.select(table).limit(1)).first() for table in (RELEASES, DEVICES))
+    if not file.exists() and not relied_on and not _release_names(project):
+        with contextlib.suppress(FileExistsError):  # another process was first: two keys would split the fleet
+            write_new(file, Ed25519PrivateKey.generate().private_bytes_raw(), mode=OWNER_ONLY)
+        file.parent.chmod(0o700)
+    return fleet_key(project)
