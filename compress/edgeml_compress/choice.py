@@ -59,7 +59,7 @@ class Judged:
         size_bytes: The artifact's size.
         drop_points: Points lost against float on the held-back samples; `None` without labels.
         cosine_min: The worst cosine against float; `None` where no answer could be judged.
-        p50_us: The median latency; `None` where it was not measured.
+        p50_us: The median latency in the race; `None` where it took no part.
         medians_us: The median of each load in the race; empty when it took no part, since it was clearly slower.
     """
 
@@ -131,14 +131,20 @@ def choose(candidates: Sequence[Judged], max_drop: float, budget: Budget | None 
     if plain is None:
         raise ValueError("float32 is not among the candidates")
     good = [c for c in ordered if accurate(c, max_drop)]
-    affordable = [c for c in good if overspent(c, budget) <= 1]
+    known = [c for c in good if c.medians_us] if _asks_latency(plain, budget) else good
+    affordable = [c for c in known if overspent(c, budget) <= 1]
     if not affordable:
-        return _nearest(good, budget)
+        return _nearest(known, budget)
     if len(good) == 1 and len(ordered) > 1:
         return Choice(FLOAT, _why_only_float(ordered, max_drop))
     if not plain.medians_us:
         return Choice(affordable[0].name, "its latency was not measured here, so the smallest within the budget")
     return _fastest(plain, affordable)
+
+
+def _asks_latency(plain: Judged, budget: Budget | None) -> bool:
+    """Tell whether a latency budget decides: one is stated, and latency can be measured here, as float32's was."""
+    return bool(plain.medians_us) and budget is not None and budget.latency_ms is not None
 
 
 def _fastest(plain: Judged, affordable: Sequence[Judged]) -> Choice:
@@ -155,17 +161,16 @@ def _fastest(plain: Judged, affordable: Sequence[Judged]) -> Choice:
         return Choice(taken.name, f"the smallest of those with no difference in latency ({best.name}: {seen})")
     if best is not plain:
         return Choice(best.name, "the fastest within the budget")
-    others = [c for c in affordable if c is not plain]
+    others = [c for c in raced if c is not plain]
     if not others:
-        return Choice(FLOAT, "no other candidate was made")
-    rival = min(others, key=lambda c: c.p50_us or np.inf)
-    times = over(plain, rival).value if rival.medians_us else (rival.p50_us or np.nan) / (plain.p50_us or np.nan)
+        return Choice(FLOAT, "no other candidate is within the budget")
+    rival = min(others, key=_median)
+    times = over(plain, rival).value
     return Choice(FLOAT, f"{rival.name} is slower than float here ({times:.2f} times); float was kept")
 
 
 def _median(candidate: Judged) -> tuple[float, int, str]:
-    times = candidate.medians_us or ((candidate.p50_us,) if candidate.p50_us is not None else (np.inf,))
-    return float(np.median(times)), candidate.size_bytes, candidate.name
+    return float(np.median(candidate.medians_us or (np.inf,))), candidate.size_bytes, candidate.name
 
 
 def _nearest(good: Sequence[Judged], budget: Budget | None) -> Choice:

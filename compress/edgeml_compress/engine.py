@@ -26,7 +26,7 @@ from edgeml_compress import sentences
 from edgeml_compress.choice import FLOAT, Limits, choose
 from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
 from edgeml_compress.making import DEFAULT_OBSERVER, Judge, Tried, make, try_observers
-from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
+from edgeml_compress.results import RESULT, CandidateResult, Compression, StepDone, TargetResult
 from edgeml_compress.running import Samples, batches
 from edgeml_compress.source import (
     CALIBRATION_FILE,
@@ -211,7 +211,7 @@ def _candidate(figures: Figures, places: _Places) -> CandidateResult:
         name=figures.made.name,
         artifact=places.final(figures.made.artifact),
         size_bytes=figures.size_bytes,
-        p50_us=figures.p50_us,
+        p50_us=timing.p50_us if timing else None,
         accuracy=accuracy.share if accuracy else None,
         cosine_min=figures.fidelity.cosine_min,
         accuracy_low=accuracy.low if accuracy else None,
@@ -224,6 +224,7 @@ def _candidate(figures: Figures, places: _Places) -> CandidateResult:
         ratio_high=timing.ratio_high if timing else None,
         loads=timing.loads if timing else 0,
         inferences=timing.inferences if timing else 0,
+        sha256=sha256_of(figures.made.artifact),
         recipe=figures.made.recipe.to_toml() if figures.made.recipe else "",
         kept=figures.made.kept,
     )
@@ -240,7 +241,9 @@ def _staging(out: Path) -> Iterator[Path]:
 
 
 def _publish(stage: Path, out: Path) -> None:
+    """Move the files to their places; what an earlier result says of these is gone before the first one moves."""
     with told(out):
+        (out / RESULT).unlink(missing_ok=True)
         for path in sorted(p for p in stage.rglob("*") if p.is_file()):
             place = out / path.relative_to(stage)
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,6 @@ class Figures:
     fidelity: Fidelity
     accuracy: Accuracy | None = None
     drop: Drop | None = None
-    p50_us: float | None = None
     timing: Timing | None = None
 
     def judged(self) -> Judged:
@@ -64,7 +63,7 @@ class Figures:
             size_bytes=self.size_bytes,
             drop_points=self.drop.points if self.drop else None,
             cosine_min=self.fidelity.cosine_min,
-            p50_us=self.p50_us,
+            p50_us=self.timing.p50_us if self.timing else None,
             medians_us=self.timing.medians_us if self.timing else (),
         )
 
@@ -127,8 +126,9 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     obvious = len(names) == 2 and scouted[names[1]] <= OBVIOUS * scouted[names[0]]
     seconds, loads = (SHORT_RACE_S, LEAST_LOADS) if obvious else (RACE_S, LOADS)
     timings = race(artifacts, settings, seconds=seconds, loads=loads, inputs=held.feed, progress=progress)
-    timed = _time(figures, scouted, dict(zip(names, timings, strict=True)))
-    return Outcome(tuple(timed), (*notes, *timings[0].notes))
+    timing_of = dict(zip(names, timings, strict=True))
+    timed = tuple(dataclasses.replace(f, timing=timing_of.get(f.made.name)) for f in figures)
+    return Outcome(timed, (*notes, *timings[0].notes))
 
 
 def _evaluate(made: Sequence[Made], settings: Settings | None, held: Held) -> list[Figures]:
@@ -150,30 +150,24 @@ def _evaluate(made: Sequence[Made], settings: Settings | None, held: Held) -> li
     return figures
 
 
-def _time(figures: Sequence[Figures], scouted: Mapping[str, float], timings: Mapping[str, Timing]) -> list[Figures]:
-    """Join latencies to figures: those of the race, else those of the scouting, brought to the race's pace."""
-    pace = timings[FLOAT].p50_us / scouted[FLOAT]  # the machine may have run faster or slower meanwhile
-    return [
-        dataclasses.replace(
-            f,
-            timing=timings.get(f.made.name),
-            p50_us=timings[f.made.name].p50_us if f.made.name in timings else scouted[f.made.name] * pace,
-        )
-        for f in figures
-    ]
-
-
 def entrants(
     candidates: Sequence[Judged], scouted_us: Mapping[str, float], max_drop: float, budget: Budget | None = None
 ) -> list[str]:
     """Return who is raced, in the order of `candidates`: float32, the fastest that may be chosen, and who comes close to it.
 
-    Where none but float32 may be, the first int8 one is raced nevertheless: what it would have gained is worth knowing.
+    Where a latency budget is stated, all that are accurate enough: whether it is met is told by raced figures only. Where
+    none is small enough for its budget, the smallest is raced, since it is the nearest. Where none but float32 is
+    accurate enough, the first int8 one is raced nevertheless: what it would have gained is worth knowing.
     """
     others = [c for c in candidates if c.name != FLOAT]
     good = [c for c in others if accurate(c, max_drop)]
+    if good and budget is not None and budget.latency_ms is not None:
+        return [c.name for c in candidates if c.name == FLOAT or c in good]
     small = [c for c in good if budget is None or budget.size_bytes is None or c.size_bytes <= budget.size_bytes]
-    rivals = [c.name for c in small or good or others[:1]]
+    if good and not small:
+        smallest = min(good, key=lambda c: (c.size_bytes, c.name))
+        return [c.name for c in candidates if c is smallest or c.name == FLOAT]
+    rivals = [c.name for c in small or others[:1]]
     fastest = min((scouted_us[name] for name in rivals), default=0.0)
     near = {name for name in rivals if scouted_us[name] <= CLEARLY_SLOWER * fastest}
     return [c.name for c in candidates if c.name == FLOAT or c.name in near]

@@ -9,6 +9,7 @@ import msgspec
 from edgeml_bench import Machine
 
 SCHEMA: Final = "edgeml.compress/1"
+RESULT: Final = "compression.json"  # beside the artifacts; who calls `compress` writes it, when they are all there
 
 
 class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,13 +19,14 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
         name: `float32`, `int8`, ...
         artifact: Its file, relative to the current folder.
         size_bytes: The file's size.
-        p50_us: Median latency of one inference; `None` where the target can't be measured here.
+        p50_us: Median latency of one inference; `None` where the target can't be measured here, and when it was not raced.
         accuracy: Share of right answers on the held-back samples, 0 to 1; `None` without labels.
         cosine_min: Worst cosine over outputs and held-back samples, against the float model; `None` when none could be judged.
         accuracy_low, accuracy_high: Ends of the accuracy's 95 % interval.
         drop_points, drop_low, drop_high: Points lost against float on the same samples, with the 95 % interval.
         ratio, ratio_low, ratio_high: Its p50 over float's, with the 95 % interval; `None` when it was not raced.
         loads, inferences: What the latency rests on; 0 when it was not raced.
+        sha256: The file's.
         recipe: The recipe that makes it again, TOML; empty for float32.
         kept: What it leaves in float although the target has it in integers, and why.
     """
@@ -45,6 +47,7 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     ratio_high: float | None = None
     loads: int = 0
     inferences: int = 0
+    sha256: str = ""
     recipe: str = ""
     kept: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeml_compress.choice import FLOAT, Judged, accurate, choose, overspent
+from edgeml_compress.judging import entrants
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,22 @@ def test_a_budget_that_nothing_meets_gives_the_nearest_and_says_so() -> None:
     assert found.name == "int8" and found.unmet == "int8 takes 100 bytes, the budget is 80"
     found = choose([PLAIN, raced("int8", 100, 50.0)], 1.0, Budget(latency_ms=0.04))
     assert found.unmet == "int8 takes 0.050 ms, the budget is 0.04 ms"
+
+
+def test_who_was_not_raced_decides_no_latency_budget() -> None:
+    still = replace(raced("int8-dynamic", 90, 30.0), p50_us=None, medians_us=())
+    found = choose([PLAIN, raced("int8", 100, 50.0), still], 1.0, Budget(latency_ms=0.04))
+    assert found.name == "int8" and found.unmet is not None
+
+
+def test_all_accurate_ones_are_raced_for_a_latency_budget_and_the_smallest_for_a_size_that_none_has() -> None:
+    candidates = [PLAIN, raced("int8", 100, 1.0), raced("float16", 200, 1.0), raced("int8-dynamic", 90, 1.0, drop=9.0)]
+    scouted = {FLOAT: 100.0, "int8": 50.0, "float16": 90.0, "int8-dynamic": 40.0}
+    assert entrants(candidates, scouted, 1.0) == [FLOAT, "int8"]
+    assert entrants(candidates, scouted, 1.0, Budget(latency_ms=1.0)) == [FLOAT, "int8", "float16"]
+    slow = scouted | {"int8": 200.0}
+    assert entrants(candidates, slow, 1.0) == [FLOAT, "float16"]
+    assert entrants(candidates, slow, 1.0, Budget(size_bytes=80)) == [FLOAT, "int8"]
 
 
 def test_float32_must_be_there() -> None:

@@ -14,9 +14,11 @@ from edgeml_bench import answers
 from edgeml_compress import CalibrationData, Compression, Limits, compress
 from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe, apply
+from edgeml_compress.results import RESULT
 from edgeml_compress.source import calibrated, read_source
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.target import find_target
@@ -44,6 +46,7 @@ def test_every_candidate_lies_where_the_result_says(done: tuple[Compression, Pat
     for target in found.targets:
         for candidate in target.candidates:
             assert Path(candidate.artifact).stat().st_size == candidate.size_bytes
+            assert sha256_of(Path(candidate.artifact)) == candidate.sha256
             if candidate.name != "float32":
                 name = f"tiny_cnn.{candidate.name}.onnx"
                 assert Path(candidate.artifact).resolve() == (out / target.target / name).resolve()
@@ -54,6 +57,23 @@ def test_float_is_among_the_candidates_and_one_is_int8(done: tuple[Compression, 
     for target in done[0].targets:
         names = [c.name for c in target.candidates]
         assert names[0] == "float32" and "int8" in names and target.chosen in names
+
+
+def test_a_latency_that_stands_was_raced(done: tuple[Compression, Path]) -> None:
+    for target in done[0].targets:
+        assert all((c.p50_us is None) == (c.ratio is None) == (c.loads == 0) for c in target.candidates)
+    assert done[0].targets[0].p50_us is not None and done[0].targets[0].float_p50_us is not None
+
+
+def test_a_failure_while_files_move_leaves_no_earlier_result(
+    done: tuple[Compression, Path], samples: CalibrationData, tiny_cnn: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / ELSEWHERE).mkdir(parents=True)
+    (tmp_path / "out" / RESULT).write_text("of an earlier run")
+    (tmp_path / "out" / ELSEWHERE / "tiny_cnn.int8.onnx").mkdir()  # a file cannot take a folder's place
+    with pytest.raises(EdgemlError, match="out"):
+        compress(tiny_cnn, samples, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
+    assert not (tmp_path / "out" / RESULT).exists()
 
 
 def test_the_figures_of_the_choice_stand_above(done: tuple[Compression, Path]) -> None:
