@@ -66,7 +66,7 @@ def evaluate_model(
         project: Its data judges; its own targets are known.
         model: A model's id, or the path of an ONNX file or of an artifact of the target's runtime; default: the latest model.
         target: A target's name; default: the project's first.
-        split: One of train, calibration, validation, test, golden, live.
+        split: One of train, calibration, validation, test, golden, live, fresh.
         progress: Told of the steps.
 
     Raises:

@@ -22,6 +22,11 @@ STARTER: Final = Path(__file__).parent / "starter" / FILE
 IGNORED: Final = b".edgeml/\nfleet/\n"  # for git: the workspace, and the fleet's keys and database
 MOST_BYTES: Final = 1 << 20
 LEAST_TRAIN: Final = 0.1
+FRESH_SHARE: Final = (
+    0.3  # of added labels: they judge the challenger and are the next reference; the rest is trained on
+)
+LEAST_FRESH: Final = 50  # samples that can judge a challenger, and be a reference by themselves
+LEAST_RETRAIN_LABELS: Final = 170  # of which FRESH_SHARE is LEAST_FRESH and one more, for rounding
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -169,7 +174,7 @@ class Fleet(Described):
         drift_samples: Answers that are judged at a time; fewer are insufficient.
         drift_hits: Judged spans in a row over the threshold that make an alarm.
         unknown_limit: The share of unknown inputs above which it counts as drift, too.
-        retrain_labels: Newly labelled samples that a retrain needs.
+        retrain_labels: Newly labelled samples that a retrain needs, 170 at least: 30 % of them judge the challenger.
         stale_days: Days after which a model that no gate has judged counts as stale.
         silent_after_windows: Windows a device may miss before it is silent.
         canary_share: The share of devices that try a release first; one at least.
@@ -183,7 +188,7 @@ class Fleet(Described):
     drift_samples: Annotated[int, Field(ge=20)] = 100
     drift_hits: Annotated[int, Field(ge=1)] = 2
     unknown_limit: Share = 0.3
-    retrain_labels: Annotated[int, Field(ge=1)] = 200
+    retrain_labels: Annotated[int, Field(ge=LEAST_RETRAIN_LABELS)] = 200
     stale_days: Annotated[float, Field(gt=0)] = 90.0
     silent_after_windows: Annotated[int, Field(ge=1)] = 5
     canary_share: Share = 0.1

@@ -43,7 +43,18 @@ def test_what_the_dataset_knows_is_left_out_of_it(project: Project) -> None:
         source="a",
     )
     dataset = prepare(project)
-    assert len(dataset.newest) == 40 and dataset.description.added == 40 and dataset.description.known == 8
+    assert len(dataset.added_since(())) == 40 and dataset.description.added == 40 and dataset.description.known == 8
+
+
+def test_a_corrected_label_of_a_known_sample_is_counted_and_the_old_one_stands(project: Project) -> None:
+    dataset = prepare(project)
+    inputs, labels = fresh(project, 2)
+    known, right = np.array(dataset.inputs[:3]), dataset.labels[:3]
+    wrong = np.array([right[0], (right[1] + 1) % 10, (right[2] + 1) % 10])
+    addition = add_labels(project, np.concatenate([inputs, known]), np.concatenate([labels, wrong]), source="a")
+    assert (addition.known, addition.relabelled) == (3, 2)
+    assert count_labels_since(project, dataset.version) == 2
+    assert (prepare(project).labels[:3] == right).all()
 
 
 def test_labels_since_a_dataset_are_counted(project: Project) -> None:

@@ -160,18 +160,22 @@ def test_what_was_added_moves_nothing_that_was_there(project: Project) -> None:
     fresh = 255 - np.array(before.inputs[:100])
     addition = add_labels(project, fresh, before.labels[:100], source="the line")
     after = prepare(project)
-    assert after.newest.tolist() == list(range(600, 700)) and after.additions == (addition.id,)
+    added = after.added_since(())
+    assert added.tolist() == list(range(600, 700)) and after.additions == (addition.id,)
     for name in SPLITS:
         old = after.splits[name][after.splits[name] < 600]
         assert set(old.tolist()) == set(before.splits[name].tolist())
-    places = {name: len(np.intersect1d(after.splits[name], after.newest)) for name in SPLITS}
-    assert places["test"] == places["golden"] == places["live"] == 0
-    assert places["validation"] == 30 and places["train"] + places["calibration"] == 70
+    places = {name: len(np.intersect1d(after.splits[name], added)) for name in SPLITS}
+    assert places["validation"] == places["test"] == places["golden"] == places["live"] == 0
+    assert places["fresh"] == 30 and places["train"] + places["calibration"] == 70
     assert (after.inputs[600:] == fresh).all() and (after.labels[600:] == before.labels[:100]).all()
 
 
-def test_only_the_last_addition_is_newest(project: Project) -> None:
+def test_what_came_since_a_dataset_are_all_additions_that_it_does_not_hold(project: Project) -> None:
     before = prepare(project)
-    for flip in (255, 254):
+    held: list[tuple[str, ...]] = [()]
+    for flip in (255, 254, 253):
         add_labels(project, flip - np.array(before.inputs[:40]), before.labels[:40], source="the line")
-    assert prepare(project).newest.tolist() == list(range(640, 680))
+        held.append(prepare(project).additions)
+    last = prepare(project)
+    assert [last.added_since(h).tolist() for h in held] == [list(range(600 + 40 * i, 720)) for i in range(4)]

@@ -70,6 +70,12 @@ def add(samples: Samples, labels: LabelsFile = None, project: ProjectFolder = Pa
     new = len(read_additions(found)) > before
     classes = ", ".join(f"{n:,} of {name}" for name, n in addition.classes.items())
     headline(f"{addition.samples:,} samples added: {classes}." if new else f"{samples} was added before.")
+    if addition.known:
+        typer.echo(f"  {addition.known:,} of them were known already and change nothing.")
+    if addition.relabelled:
+        typer.echo(
+            f"  {addition.relabelled:,} of those came with another label: the old one stands. Correct it where it is from."
+        )
     typer.echo("  edgeml train        learns from them")
 
 

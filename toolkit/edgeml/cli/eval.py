@@ -18,7 +18,7 @@ ModelOrArtifact = Annotated[
 OneTarget = Annotated[
     str | None, typer.Option("--target", help="A target, `x86_64-litert`; default: the project's first.")
 ]
-SplitName = Annotated[str, typer.Option("--split", help="train, calibration, validation, test, golden or live.")]
+SplitName = Annotated[str, typer.Option("--split", help="train, calibration, validation, test, golden, live or fresh.")]
 
 
 @app.command()

@@ -28,7 +28,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import told, write_atomic
 
 if TYPE_CHECKING:
-    pass
+    from edgeml.data.dataset import Dataset
 
 LIST: Final = "additions.jsonl"
 ID_DIGITS: Final = 16
@@ -46,6 +46,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
         source: Where it came from, in words.
         samples: How many it brought.
         classes: How many of each class.
+        known: How many were in the data already, or came twice: they are not taken again, and their old label stands.
+        relabelled: How many of those came with another label than the one that stands.
     """
 
     id: str
@@ -53,6 +55,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     samples: int
     classes: dict[str, int]
+    known: int = 0
+    relabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,15 @@ def add_labels(project: Project, inputs: Samples, labels: Samples, *, source: st
         raise EdgemlError(f"{len(inputs)} samples, {len(names)} labels", where=source, mend="label each sample once")
     digest = hashlib.sha256(digests_of(inputs).tobytes() + "\0".join(names.tolist()).encode())
     found, counts = np.unique(names, return_counts=True)
+    known, relabelled = _known(dataset, inputs, names)
     addition = Addition(
         id=digest.hexdigest()[:ID_DIGITS],
         at=time.time(),
         source=source,
         samples=len(inputs),
         classes={str(n): int(c) for n, c in zip(found, counts, strict=True)},
+        known=known,
+        relabelled=relabelled,
     )
     with _locked(project.labels):
         present = read_additions(project)
@@ -175,6 +182,8 @@ def read_addition(project: Project, addition: Addition, form: Form) -> tuple[Sam
 def count_labels_since(project: Project, dataset_version: str) -> int:
     """Return how many samples were added that a dataset does not hold; all of them where the workspace has no such dataset.
 
+    Samples that were known when they were added do not count: nothing can be learned from them, and they judge nothing.
+
     Raises:
         EdgemlError: The list of additions is damaged.
     """
@@ -184,7 +193,19 @@ def count_labels_since(project: Project, dataset_version: str) -> int:
         held = set(read_record(project, dataset_version).additions)
     except EdgemlError:
         held = set()
-    return sum(a.samples for a in read_additions(project) if a.id not in held)
+    return sum(a.samples - a.known for a in read_additions(project) if a.id not in held)
+
+
+def _known(dataset: Dataset, inputs: Samples, names: npt.NDArray[np.str_]) -> tuple[int, int]:
+    """Return how many samples the dataset or a sample before holds already, and how many of those have another label there."""
+    contents = dataset.contents_at(np.arange(len(dataset.labels)))
+    label_of = dict(zip(contents, np.array(dataset.classes)[dataset.labels].tolist(), strict=True))
+    known = relabelled = 0
+    for digest, name in zip(digests_of(inputs), names.tolist(), strict=True):
+        content = digest.tobytes()
+        known += content in label_of
+        relabelled += label_of.setdefault(content, name) != name
+    return known, relabelled
 
 
 def _in_form(project: Project, inputs: Samples, form: Form, source: str) -> Samples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.data.describe import Description
+from edgeml.data.describe import Description, digest_of
 from edgeml.data.splits import SPLITS
 from edgeml.data.store import open_npy
 from edgeml.project import Project
@@ -33,7 +33,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         additions: The ids of the additions that the dataset holds, in order.
-        newest_from: Samples from here on came with the last addition.
+        starts: Where each addition's samples begin; they go to the next one's, or to the end.
     """
 
     schema: str = "edgeml.dataset/1"
@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     preprocessing: Preprocessing
     description: Description
     additions: tuple[str, ...]
-    newest_from: int
+    starts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Dataset:
         classes: The classes' names.
         preprocessing: From a raw sample to an input.
         splits: The indexes of each split's samples, in a drawn order: the first n of a split are a fair draw from it.
-        newest: The indexes of what came with the last `edgeml data add`; empty when nothing was added.
         description: What was counted, with the data unit tests.
-        additions: The ids of the additions that it holds.
+        additions: The ids of the additions that it holds, in the order in which they came.
+        starts: Where each addition's samples begin.
     """
 
     version: str
@@ -67,9 +67,9 @@ class Dataset:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     splits: Mapping[str, Indexes]
-    newest: Indexes
     description: Description
     additions: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -87,6 +87,17 @@ class Dataset:
     def ready_at(self, indexes: Indexes) -> tuple[Floats, Labels]:
         """Return the samples at `indexes` as the network is fed: inputs (samples, ...), float32, and labels (samples,)."""
         return self.preprocessing.stack(self.inputs[indexes]), self.labels[indexes]
+
+    def added_since(self, held: Collection[str]) -> Indexes:
+        """Return the indexes of the samples that came with additions whose ids are not in `held`."""
+        ends = [*self.starts, len(self.labels)][1:]
+        ranges = zip(self.additions, self.starts, ends, strict=True)
+        new = [np.arange(start, end) for addition, start, end in ranges if addition not in held]
+        return np.concatenate([np.array([], np.int64), *new])
+
+    def contents_at(self, indexes: Indexes) -> list[bytes]:
+        """Return a hash of the content of each sample at `indexes`; copies have the same."""
+        return [digest_of(self.inputs[i]) for i in indexes]
 
 
 def datasets_folder(project: Project) -> Path:
@@ -112,9 +123,9 @@ def open_dataset(project: Project, version: str) -> Dataset:
         classes=record.classes,
         preprocessing=record.preprocessing,
         splits={name: drawn[codes[drawn] == code] for code, name in enumerate(SPLITS)},
-        newest=indexes[record.newest_from :],
         description=record.description,
         additions=record.additions,
+        starts=record.starts,
     )
 
 

@@ -112,8 +112,12 @@ def first_not_finite(batch: npt.NDArray[Any]) -> int | None:
 
 def digests_of(batch: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return the SHA-256 of each sample's bytes, (samples, 32)."""
-    hashes = b"".join(hashlib.sha256(np.ascontiguousarray(sample).data).digest() for sample in batch)
-    return np.frombuffer(hashes, np.uint8).reshape(len(batch), 32)
+    return np.frombuffer(b"".join(digest_of(sample) for sample in batch), np.uint8).reshape(len(batch), 32)
+
+
+def digest_of(sample: npt.NDArray[Any]) -> bytes:
+    """Return the SHA-256 of one sample's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(sample).data).digest()
 
 
 def count_splits(

@@ -46,7 +46,7 @@ from edgeml_targets.contract.progress import SILENT, Progress
 Samples = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 
-FORMAT: Final = "edgeml dataset 1"  # part of every key and version: another way to store makes other ones
+FORMAT: Final = "edgeml dataset 2"  # part of every key and version: another way to store makes other ones
 VERSION_DIGITS: Final = 16
 STEP_SAMPLES: Final = 4096
 
@@ -123,10 +123,6 @@ class _Stored:
     starts: tuple[int, ...]
     known: int
 
-    @property
-    def newest_from(self) -> int:
-        return self.starts[-1] if self.starts else len(self.labels)
-
 
 class _Intake:
     """Takes batches in: refuses what is not finite, counts, hashes, appends."""
@@ -164,7 +160,7 @@ def _build(project: Project, raw: Raw, additions: Sequence[Addition], progress: 
             preprocessing=preprocessing,
             description=_describe(raw, stored, codes),
             additions=tuple(a.id for a in additions),
-            newest_from=stored.newest_from,
+            starts=stored.starts,
         )
         (folder / LABELS).write_bytes(npy_bytes(stored.labels))
         (folder / CODES).write_bytes(npy_bytes(codes))
@@ -225,11 +221,9 @@ def _columns(raw: Raw, shape: tuple[int, ...]) -> tuple[str, ...]:
 def _share_out(project: Project, stored: _Stored) -> npt.NDArray[np.uint8]:
     """Share out the source, then each addition on its own, so that none moves what was there before."""
     splits, seed = project.data.splits, project.data.seed
-    codes = []
-    for i, (start, end) in enumerate(itertools.pairwise([0, *stored.starts, len(stored.labels)])):
-        share = share_out if i == 0 else share_out_added
-        codes.append(share(stored.digests[start:end], stored.labels[start:end], splits, seed))
-    return np.concatenate(codes)
+    bounds = itertools.pairwise([0, *stored.starts, len(stored.labels)])
+    source, *added = [(stored.digests[start:end], stored.labels[start:end]) for start, end in bounds]
+    return np.concatenate([share_out(*source, splits, seed), *share_out_added(added, splits, seed)])
 
 
 def _with_own_scale(preprocessing: Preprocessing, inputs: Samples, train: npt.NDArray[np.int64]) -> Preprocessing:
@@ -247,7 +241,7 @@ def _with_own_scale(preprocessing: Preprocessing, inputs: Samples, train: npt.ND
 
 
 def _version(raw: Raw, preprocessing: Preprocessing, stored: _Stored, codes: npt.NDArray[np.uint8]) -> str:
-    form = [FORMAT, raw.classes, stored.shape, stored.dtype.str, stored.newest_from, preprocessing]
+    form = [FORMAT, raw.classes, stored.shape, stored.dtype.str, stored.starts, preprocessing]
     digest = hashlib.sha256(msgspec.json.encode(form))
     for array in (stored.digests, stored.labels, codes):
         digest.update(np.ascontiguousarray(array).data)

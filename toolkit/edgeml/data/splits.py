@@ -3,7 +3,8 @@
 1. Samples with the same content are one unit, so that no content is in two splits.
 2. Each class is shared out on its own, in the order of its units' keyed hashes; what rounding leaves is carried over to
    the next class, so that the shares are met over all classes, too.
-3. What `edgeml data add` brings is shared out on its own: it moves no sample that was there before.
+3. What `edgeml data add` brings is shared out on its own: it moves no sample that was there before. What rounding leaves
+   is carried over from addition to addition, so that many small ones meet the shares, too.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.project import Splits
+from edgeml.project import FRESH_SHARE, Splits
 
 Indexes = npt.NDArray[np.int64]
 Digests = npt.NDArray[np.uint8]
 
-SPLITS: Final = ("train", "calibration", "validation", "test", "golden", "live")
-ADDED_TO_VALIDATION: Final = 0.3
-"""Of added samples; the rest is trained on, but for the calibration split's share: integers' ranges must know the new world."""
+SPLITS: Final = ("train", "calibration", "validation", "test", "golden", "live", "fresh")
+FRESH: Final = "fresh"
+"""The split that only additions fill: it holds the challenger against the champion, and nothing is trained or chosen on it."""
+_ORDER: Final = tuple(
+    SPLITS.index(name) for name in ("golden", "test", "validation", "live", "calibration", FRESH, "train")
+)
 
 
 def share_out(digests: Digests, labels: npt.NDArray[np.int64], splits: Splits, seed: int) -> npt.NDArray[np.uint8]:
@@ -34,34 +38,48 @@ def share_out(digests: Digests, labels: npt.NDArray[np.int64], splits: Splits, s
         splits: Shares of 1.
         seed: Draws the order.
     """
-    shares = {name: float(getattr(splits, name)) for name in SPLITS}
-    return _share_out(digests, labels, shares, seed)
+    shares = {name: float(getattr(splits, name)) for name in SPLITS if name != FRESH}
+    return _share_out(digests, labels, shares, seed)[0]
 
 
 def share_out_added(
-    digests: Digests, labels: npt.NDArray[np.int64], splits: Splits, seed: int
-) -> npt.NDArray[np.uint8]:
-    """Return the split of each newly added sample: train, calibration or validation, never one that judges."""
-    rest = 1 - ADDED_TO_VALIDATION
+    additions: Sequence[tuple[Digests, npt.NDArray[np.int64]]], splits: Splits, seed: int
+) -> list[npt.NDArray[np.uint8]]:
+    """Return the split of each added sample: train, calibration or fresh, never one that a model of before was judged on.
+
+    Args:
+        additions: Digests and labels of each, in the order in which they came.
+        splits: The calibration split gets its share: integers' ranges must know the new world.
+        seed: Draws the order.
+    """
+    rest = 1 - FRESH_SHARE
     calibration = min(splits.calibration, rest / 2)
-    shares = {"validation": ADDED_TO_VALIDATION, "calibration": calibration, "train": rest - calibration}
-    return _share_out(digests, labels, shares, seed)
+    shares = {FRESH: FRESH_SHARE, "calibration": calibration, "train": rest - calibration}
+    found, carried = [], None
+    for digests, labels in additions:
+        codes, carried = _share_out(digests, labels, shares, seed, carried)
+        found.append(codes)
+    return found
 
 
 def _share_out(
-    digests: Digests, labels: npt.NDArray[np.int64], shares: Mapping[str, float], seed: int
-) -> npt.NDArray[np.uint8]:
-    codes = np.zeros(len(labels), np.uint8)
-    order = [SPLITS.index(name) for name in ("golden", "test", "validation", "live", "calibration", "train")]
+    digests: Digests,
+    labels: npt.NDArray[np.int64],
+    shares: Mapping[str, float],
+    seed: int,
+    carried: npt.NDArray[np.float64] | None = None,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """Return the splits, and how many samples each split was short of (in `_ORDER`), for what is shared out next."""
+    codes, order = np.zeros(len(labels), np.uint8), _ORDER
     wanted = np.array([shares.get(SPLITS[code], 0.0) for code in order])
     units = _units(digests, labels)
-    carried = np.zeros(len(order))
+    carried = np.zeros(len(order)) if carried is None else carried
     for label in np.unique(labels):
         members = sorted((u for u in units if labels[u[0]] == label), key=lambda u: _key(digests[u[0]], seed))
         quota = wanted * sum(len(unit) for unit in members) + carried
         given = _fill(members, np.maximum(quota, 0.0), codes, order)
         carried = quota - given
-    return codes
+    return codes, carried
 
 
 def _units(digests: Digests, labels: npt.NDArray[np.int64]) -> list[Indexes]:
