@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeml import data, drill, lifecycle, stages
+from edgeml import data, drill, ledger, lifecycle, stages
 from edgeml.gates import Verdict
 from edgeml.project import Project, load_project
 from edgeml.retraining import retrain
@@ -108,3 +108,25 @@ def test_an_artifact_over_its_size_budget_is_not_released(project: Project) -> N
     file.write_text(file.read_text() + "\n[budgets.x86_64-litert]\nsize_bytes = 100\n")
     with pytest.raises(GateFailed, match="larger than its budget"):
         stages.release(load_project(project.root))
+
+
+def test_ten_additions_of_thirty_lead_to_a_retrain_that_passes(project: Project) -> None:
+    """Three would start none: the policy counts all that came since the champion's dataset, and so does the gate."""
+    images, labels = inverted(project)
+    names = np.array(data.prepare(project).classes)
+    before = stages.champion_of(project)
+    assert before is not None
+    for start in range(0, 300, 30):
+        part = slice(start, start + 30)
+        rng = np.random.default_rng(start)
+        shown = images[np.arange(start, start + 30) % len(images)]
+        noisy = (shown + rng.normal(0, 0.01, shown.shape)).astype(np.float32)
+        data.add_labels(project, noisy, names[labels[np.arange(start, start + 30) % len(labels)]], source=str(part))
+    assert data.count_labels_since(project, before.dataset) == 300 >= project.fleet.retrain_labels
+    file = project.root / "edgeml.toml"
+    file.write_text(file.read_text().replace("epochs = 6", "epochs = 12"))
+    done = retrain(load_project(project.root))
+    assert (done.verdict, done.release) == ("pass", "r2"), done.reason
+    assert done.champion is not None and all(share is not None for share in done.champion.accuracies.values())
+    found = [r for r in ledger.read(project.ledger) if r.gate == "challenger_beats_champion"][-1]
+    assert "on 90 fresh labels" in found.reason

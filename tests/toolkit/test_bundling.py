@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeml.bundling import GOLDEN_SAMPLES, NEWEST_ENOUGH, make_bundle, reference_indexes, smooth_axes
+from edgeml.bundling import GOLDEN_SAMPLES, make_bundle, reference_indexes, smooth_axes
 from edgeml.data.dataset import Dataset
 from edgeml.model import Environment, Model, RunManifest
-from edgeml.project import DataSection, Project
+from edgeml.project import LEAST_FRESH, DataSection, Project
 from edgeml_agent.infer import load_engine
 from edgeml_agent.selftest import self_test
 from edgeml_targets.contract.bundle import Bundle, open_bundle
@@ -21,7 +21,7 @@ from edgeml_targets.contract.preprocess import Preprocessing
 from edgeml_targets.contract.tensors import Tensor
 
 TARGET = "x86_64-onnxruntime"
-SIZES = {"train": 100, "validation": 150, "golden": 40}
+SIZES = {"train": 100, "validation": 150, "golden": 40, "fresh": 0}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,6 @@ def dataset() -> Dataset:
         classes=tuple(f"class {i}" for i in range(10)),
         preprocessing=Preprocessing(kind="image", scale=1 / 64, mean=(2.0,)),
         splits=splits,
-        newest=np.array([], np.int64),
         description=None,  # type: ignore[arg-type] -- no bundle tells it
     )
 
@@ -129,13 +128,33 @@ def test_the_same_input_gives_the_same_bytes(project: Project, model: Model, dat
     assert first == second
 
 
-@pytest.mark.parametrize("newest", [0, NEWEST_ENOUGH - 1, NEWEST_ENOUGH])
-def test_what_was_added_last_is_the_reference_once_it_is_enough(dataset: Dataset, newest: int) -> None:
-    validation = dataset.splits["validation"]
-    trained = dataset.splits["train"][:50]
-    added = replace(dataset, newest=np.concatenate([validation[:newest], trained]))
-    expected = validation[:newest] if newest >= NEWEST_ENOUGH else validation
-    np.testing.assert_array_equal(reference_indexes(added), expected)
+@pytest.mark.parametrize(
+    ("held", "fresh"),
+    [
+        ((), {"a": 20, "b": 20, "c": 20}),  # all are new, and together they are enough
+        (("a",), {"a": 9, "b": 30, "c": 20}),  # those since the champion's dataset are enough: not one more
+        (("a", "b"), {"a": 50, "b": 30, "c": 20}),  # what is new is not, so the newest of before count, too
+        (("a", "b", "c"), {"a": 50, "b": 50, "c": 0}),  # the champion itself
+        ((), {"a": 20, "b": 20, "c": LEAST_FRESH - 41}),  # not enough at all
+    ],
+)
+def test_the_fresh_samples_since_the_champions_dataset_are_the_reference(
+    dataset: Dataset, held: tuple[str, ...], fresh: dict[str, int]
+) -> None:
+    """Additions a, b and c of 60 samples each begin at 10, 70 and 130; the first of each are its fresh ones."""
+    starts = {"a": 10, "b": 70, "c": 130}
+    of = {name: np.arange(start, start + fresh[name]) for name, start in starts.items()}
+    splits = {**dataset.splits, "fresh": np.concatenate(list(of.values()))}
+    added = replace(dataset, additions=("a", "b", "c"), starts=(10, 70, 130), splits=splits)
+    expected = {
+        (): of["a"].tolist() + of["b"].tolist() + of["c"].tolist(),
+        ("a",): of["b"].tolist() + of["c"].tolist(),
+        ("a", "b"): of["b"].tolist() + of["c"].tolist(),
+        ("a", "b", "c"): of["b"].tolist(),
+    }[held]
+    if sum(fresh.values()) < LEAST_FRESH:
+        expected = dataset.splits["validation"].tolist()
+    assert reference_indexes(added, held).tolist() == expected
 
 
 def test_without_golden_samples_there_is_no_bundle(

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeml.compression import Options, compress_file, compress_project, load_compression, summary
+from edgeml.compression import Options, compress_file, compress_project, kept_compression, load_compression, summary
 from edgeml.data import prepare
 from edgeml.project import Budget, DataSection, Project, Splits
+from edgeml.project import Compression as Limits
 from edgeml.train.imported import import_model
 from edgeml_compress import Compression
 
@@ -111,7 +112,16 @@ def test_a_project_is_compressed_from_its_own_splits(work: Path) -> None:
     assert found.range_samples == len(dataset.splits["calibration"])
     assert found.labelled and Path(found.targets[0].artifact).is_file()
     kept = load_compression(project.workspace / "compressed" / model.id)
-    assert kept == found
+    assert kept == found == kept_compression(project, model)
+    for other in (
+        {"targets": (ELSEWHERE, HERE)},
+        {"budgets": {ELSEWHERE: Budget(size_bytes=10**6)}},
+        {"compression": Limits(max_drop=2.0)},
+    ):
+        assert kept_compression(project.model_copy(update=other), model) is None
+    with Path(kept.targets[0].artifact).open("ab") as artifact:
+        artifact.write(b"x")
+    assert kept_compression(project, model) is None
 
 
 def test_a_result_is_found_from_another_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ artifact's own, too, so that a device is held against what it runs and not again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edgeml.project import LEAST_FRESH
 from edgeml_targets.contract import bundle, reference
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 GOLDEN_SAMPLES: Final = 32
-NEWEST_ENOUGH: Final = 100  # validation samples of the last addition that can be a reference by themselves
 _SMOOTH_FROM: Final = 3  # along a shorter axis second differences say nothing
 
 
@@ -72,23 +72,26 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     bundles: tuple[Packed, ...]
 
 
-def make_bundle(project: Project, model: Model, dataset: Dataset, result: Chosen, *, out: Path) -> Path:
+def make_bundle(
+    project: Project, model: Model, dataset: Dataset, result: Chosen, *, out: Path, held: Collection[str] = ()
+) -> Path:
     """Pack what a target takes into the file `out`, and return it. The same input gives the same bytes.
 
     Args:
         project: Knows its targets.
         model: The model that was compressed.
-        dataset: Its validation split gives the reference statistics, see `reference_indexes`, its golden split the
-            samples that a device tries itself on, `GOLDEN_SAMPLES` at most.
+        dataset: Its fresh or validation split gives the reference statistics, see `reference_indexes`, its golden split
+            the samples that a device tries itself on, `GOLDEN_SAMPLES` at most.
         result: The artifact, and for which target.
         out: The bundle's file.
+        held: The ids of the additions that the champion's dataset holds.
 
     Raises:
         EdgemlError: The artifact cannot be run here, the golden split is empty, or `out` cannot be written.
     """
     artifact = Path(result.artifact)
     settings = project.target(result.target).settings()
-    known, _ = dataset.ready_at(reference_indexes(dataset))
+    known, _ = dataset.ready_at(reference_indexes(dataset, held))
     golden = dataset.ready("golden")[0][:GOLDEN_SAMPLES]
     if len(golden) == 0:
         raise EdgemlError(
@@ -129,15 +132,26 @@ def _scores(artifact: Path, target: Target, model: Model, inputs: Floats) -> Flo
     return np.asarray(scores, np.float32).reshape(len(inputs), -1)
 
 
-def reference_indexes(dataset: Dataset) -> npt.NDArray[np.int64]:
+def reference_indexes(dataset: Dataset, held: Collection[str] = ()) -> npt.NDArray[np.int64]:
     """Return the indexes of the samples that show how the world looks now: never trained on.
 
-    That is the validation split; only what came with the last addition of it, where that is `NEWEST_ENOUGH` samples or
-    more: after a drift the older ones are no longer what devices see.
+    That is the fresh split of all additions that the champion's dataset does not hold: after a drift older samples are no
+    longer what devices see. Where these are fewer than `LEAST_FRESH`, the newest additions before them count, too; where
+    all together are fewer, it is the validation split.
+
+    Args:
+        dataset: The dataset.
+        held: The ids of the additions that the champion's dataset holds.
     """
-    validation = dataset.splits["validation"]
-    newest = validation[np.isin(validation, dataset.newest)]
-    return newest if len(newest) >= NEWEST_ENOUGH else validation
+    fresh = dataset.splits["fresh"]
+    older = [addition for addition in dataset.additions if addition in held]
+    while True:
+        newest = fresh[np.isin(fresh, dataset.added_since(older))]
+        if len(newest) >= LEAST_FRESH:
+            return newest
+        if not older:
+            return dataset.splits["validation"]
+        older.pop()
 
 
 def smooth_axes(preprocessing: Preprocessing, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -172,6 +186,7 @@ def bundle_project(
         EdgemlError: The model was not compressed, or not for a target; an artifact cannot be run here; or a bundle cannot
             be written.
     """
+    from edgeml.challenge import champion_of, held_additions
     from edgeml.compression import compressed_folder, load_compression
     from edgeml.data.dataset import open_dataset
     from edgeml.model import find_model, latest_model
@@ -179,12 +194,14 @@ def bundle_project(
     found = find_model(project, model) if model else latest_model(project)
     results = _of(load_compression(compressed_folder(project, found)), targets)
     dataset = open_dataset(project, found.manifest.dataset)
+    held = held_additions(project, champion_of(project))
     folder = folder or project.workspace / "bundles" / found.id
     made = []
     progress.begin("Packed")
     for i, result in enumerate(results):
         progress.advance(i, len(results), result.target)
-        path = make_bundle(project, found, dataset, result, out=folder / f"{result.target}.bundle")
+        out = folder / f"{result.target}.bundle"
+        path = make_bundle(project, found, dataset, result, out=out, held=held)
         made.append(Packed(result.target, result.chosen, str(path), path.stat().st_size, sha256_of(path)))
     progress.end(f"{len(made)} bundles of {found.id}")
     return Packing(model=found.id, bundles=tuple(made))

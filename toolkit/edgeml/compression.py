@@ -16,13 +16,13 @@ from edgeml.model import Model, latest_model
 from edgeml.project import Budget, Project
 from edgeml.report.compression import write as write_report
 from edgeml_compress import CalibrationData, Compression, Limits, TargetResult, compress
+from edgeml_compress.results import RESULT
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import write_atomic
+from edgeml_targets.contract.files import sha256_of, write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.models import model_tensors, read_model
 from edgeml_targets.target import DEFAULT_TARGET, find_target
 
-RESULT: Final = "compression.json"
 REPORT: Final = "report.html"
 
 
@@ -130,6 +130,29 @@ def load_compression(folder: Path) -> Compression:
     except (OSError, msgspec.MsgspecError) as error:
         raise EdgemlError("no compression here", where=str(folder), mend="make one with edgeml compress") from error
     return _moved(found, lambda path: os.path.relpath(folder / path))
+
+
+def kept_compression(project: Project, model: Model) -> Compression | None:
+    """Return what was made of a model before, where the project would ask for the same today and every file is what it was.
+
+    `None`: there is nothing; or targets, their threads, budgets or `max_drop` are others now; or an artifact was changed.
+    Then it is made again.
+    """
+    folder = compressed_folder(project, model)
+    if not (folder / RESULT).exists():
+        return None
+    kept = load_compression(folder)
+    asked = [_asked(project, name) for name in project.targets]
+    said = [(t.target, t.runtime, t.threads, t.size_budget_bytes, t.latency_budget_ms) for t in kept.targets]
+    same = said == asked and kept.max_drop == project.compression.max_drop
+    files = {c.artifact: c.sha256 for t in kept.targets for c in t.candidates} | {kept.model: kept.model_sha256}
+    whole = all(Path(file).is_file() and sha256_of(Path(file)) == sha256 for file, sha256 in files.items())
+    return kept if same and whole else None
+
+
+def _asked(project: Project, name: str) -> tuple[str, str, int, int | None, float | None]:
+    target, budget = project.target(name), project.budgets.get(name, Budget())
+    return name, target.runtime, target.threads, budget.size_bytes, budget.latency_ms
 
 
 def unmet_budgets(compression: Compression) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from edgeml import stages
+from edgeml.challenge import champion_of
 from edgeml.project import Project
 from edgeml_targets.contract.errors import GateFailed
 from edgeml_targets.contract.progress import SILENT, Progress
@@ -15,7 +16,7 @@ SCHEMA: Final = "edgeml.retrain/1"
 
 
 class Contender(msgspec.Struct, frozen=True):
-    """A champion or challenger: its model, and its compressed artifacts' accuracies on the test split, a target each."""
+    """A champion or challenger: its model, and its compressed artifacts' accuracies on its own test split, a target each."""
 
     model: str
     release: str | None
@@ -52,8 +53,8 @@ def retrain(project: Project, *, notes: str = "", progress: Progress = SILENT) -
     Returns:
         What it came to; a gate that does not hold is a result, not an error.
     """
-    before = stages.champion_of(project)
-    champion = Contender(before.model, before.release, {}) if before else None
+    before = champion_of(project)
+    champion = Contender(before.model, before.release, before.accuracies()) if before else None
     challenger = None
     try:
         dataset = stages.prepare(project, progress=progress)

@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml import evidence, ledger, lifecycle
+from edgeml.challenge import Champion, compare, held_additions
+from edgeml.challenge import champion_of as champion_of
+from edgeml.challenge import right_on as right_on
 from edgeml.drill import drills
 from edgeml.gates import success_criteria_stated
-from edgeml.gates.challenger_beats_champion import ChallengerEvidence
 from edgeml.gates.fallback_tried import FallbackEvidence
 from edgeml.model import Model
 from edgeml.project import Project
-from edgeml_targets.contract.bundle import Manifest, open_bundle, read_manifest
+from edgeml_targets.contract.bundle import open_bundle, read_manifest
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.progress import SILENT, Progress
 
@@ -41,15 +43,6 @@ RACE_S: Final = 3.0  # a target: enough to see 2 % on a quiet machine
 
 
 @dataclass(frozen=True)
-class Champion:
-    """What the fleet runs: the release, its model, and each target's bundle."""
-
-    release: str
-    model: str
-    bundles: dict[str, Path]
-
-
-@dataclass(frozen=True)
 class Evaluated:
     """A model whose artifacts were made, measured and packed.
 
@@ -58,7 +51,7 @@ class Evaluated:
         compression: What was made of it.
         bundles, fallbacks: The new bundle, and the one to fall back to, a target each.
         champion: What the fleet runs, `None` before the first release.
-        fresh_right: Whether its artifact answers each newly labelled sample rightly, `None` without a champion.
+        fresh_right: Whether its artifact answers each fresh sample rightly, `None` where there was nothing to compare.
     """
 
     model: Model
@@ -149,28 +142,30 @@ def judge_artifacts(
     from edgeml.bundling import make_bundle, reference_indexes
 
     champion = champion_of(project)
+    held = held_additions(project, champion)
     progress.begin("Packed")
     folder = project.workspace / "bundles" / model.id
     bundles, fallbacks = {}, dict(champion.bundles) if champion else {}
     for target in compression.targets:
         path = folder / f"{target.target}.bundle"
-        make_bundle(project, model, dataset, target, out=path)
+        make_bundle(project, model, dataset, target, out=path, held=held)
         bundles[target.target] = path
         if target.target not in fallbacks:  # of a first release: the float bundle
             float_path = folder / f"{target.target}.float32.bundle"
-            make_bundle(project, model, dataset, _in_float(target), out=float_path)
+            make_bundle(project, model, dataset, _in_float(target), out=float_path, held=held)
             fallbacks[target.target] = float_path
-    reference = read_manifest(next(iter(bundles.values()))).reference
-    known, _ = dataset.ready_at(reference_indexes(dataset))
-    against, fresh_right = _against(project, model, dataset, bundles, champion)
+    references = {target: read_manifest(path).reference for target, path in bundles.items()}
+    challenge = compare(project, model, dataset, bundles, champion)
+    if champion is not None and challenge.champion_right is not None:
+        _note_accuracy(project, champion.release, challenge.champion_right)
     judged = {
         "artifact_meets_criterion": evidence.of_criterion(model, compression),
-        "unknown_inputs_flagged": evidence.of_unknown(model, reference, known),
-        "challenger_beats_champion": against,
+        "unknown_inputs_flagged": evidence.of_unknown(model, references, dataset, reference_indexes(dataset, held)),
+        "challenger_beats_champion": challenge.evidence,
     }
     progress.end(f"{len(bundles)} bundles, {len(fallbacks)} to fall back to")
     _judge(project, judged, subject=model.id)
-    return Evaluated(model, compression, bundles, champion, fallbacks, fresh_right)
+    return Evaluated(model, compression, bundles, champion, fallbacks, challenge.challenger_right)
 
 
 def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress: Progress = SILENT) -> Release:
@@ -185,8 +180,9 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
     progress.begin("Released")
     model, compression = evaluated.model, evaluated.compression
     runnable = {t: p for t, p in evaluated.bundles.items() if _runs_here(project, t)}
+    races = _races(runnable, evaluated.champion)
     judged = {
-        "fits_budget": evidence.of_budget(model, compression, _races(runnable, evaluated.champion)),
+        "fits_budget": evidence.of_budget(model, compression, races, evaluated.champion),
         "fallback_tried": FallbackEvidence(model.id, drills(runnable, evaluated.fallbacks)),
     }
     _judge(project, judged, subject=model.id)
@@ -204,7 +200,7 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
         )
     finally:
         store.close()
-    if evaluated.fresh_right is not None and len(evaluated.fresh_right):
+    if evaluated.fresh_right is not None:
         _note_accuracy(project, release.name, evaluated.fresh_right)
     progress.end(f"{release.name}, signed: {len(release.bundles)} bundles")
     return release
@@ -227,7 +223,7 @@ def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -
         GateFailed: A gate of any phase before does not hold.
         EdgemlError: There is no model yet.
     """
-    from edgeml.compression import compressed_folder, load_compression
+    from edgeml.compression import kept_compression
     from edgeml.data import open_dataset
     from edgeml.model import latest_model
 
@@ -236,29 +232,11 @@ def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -
     judge_criteria(project)
     lifecycle.require_standing(project, DATA_GATES, subject=dataset.version)
     judge_model(project, model, dataset)
-    folder = compressed_folder(project, model)
-    if not (folder / "compression.json").exists():
+    kept = kept_compression(project, model)
+    if kept is None:
         return deploy(project, evaluate(project, model, dataset, progress=progress), notes=notes, progress=progress)
-    evaluated = judge_artifacts(project, model, dataset, load_compression(folder), progress=progress)
+    evaluated = judge_artifacts(project, model, dataset, kept, progress=progress)
     return deploy(project, evaluated, notes=notes, progress=progress)
-
-
-def champion_of(project: Project) -> Champion | None:
-    """Return what the fleet runs, or `None` before the first release has settled."""
-    from edgeml.server import rollout
-    from edgeml.server.releases import bundle_file, read_release
-    from edgeml.server.store import Store
-
-    store = Store.of(project)
-    try:
-        with store.reading() as connection:
-            name = rollout.current_release(connection)
-    finally:
-        store.close()
-    if name is None:
-        return None
-    release = read_release(project, name)
-    return Champion(name, release.model, {t: bundle_file(project, ref.sha256) for t, ref in release.bundles.items()})
 
 
 def verify_ledger(project: Project) -> lifecycle.Verified:
@@ -309,28 +287,6 @@ def _runs_here(project: Project, target: str) -> bool:
     return obstacle(project.target(target)) is None
 
 
-def _against(
-    project: Project, model: Model, dataset: Dataset, bundles: dict[str, Path], champion: Champion | None
-) -> tuple[ChallengerEvidence, Flags | None]:
-    """Compare compressed challenger and champion on one target that runs here; also say where the challenger is right."""
-    shared = [t for t in bundles if champion and t in champion.bundles and _runs_here(project, t)]
-    if champion is None or champion.model == model.id or not shared:
-        return evidence.of_challenger(model, "", None, None), None
-    old, new = champion.bundles[shared[0]], bundles[shared[0]]
-    fresh = np.intersect1d(dataset.newest, dataset.splits["validation"])
-    on_fresh = _right_of_both(dataset, fresh, old, new)
-    if len(fresh):
-        _note_accuracy(project, champion.release, on_fresh[0])
-    on_test = _right_of_both(dataset, dataset.splits["test"], old, new)
-    return evidence.of_challenger(model, champion.model, on_fresh, on_test), on_fresh[1]
-
-
-def _right_of_both(dataset: Dataset, indexes: Indexes, old: Path, new: Path) -> tuple[Flags, Flags]:
-    if len(indexes) == 0:
-        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
-    return right_of(old, dataset, indexes), right_of(new, dataset, indexes)
-
-
 def _note_accuracy(project: Project, release: str, right: Flags) -> None:
     """Tell the fleet page what a release's answers are worth on new labels."""
     from edgeml.server.store import Store
@@ -349,28 +305,6 @@ def _note_accuracy(project: Project, release: str, right: Flags) -> None:
             connection.execute(ACCURACIES.insert().values(row))
     finally:
         store.close()
-
-
-def right_of(bundle: Path, dataset: Dataset, indexes: Indexes) -> Flags:
-    """Return for each sample of `indexes` whether a bundle's artifact answers it rightly, (samples,).
-
-    Raises:
-        EdgemlError: It is no bundle, or its artifact cannot be run here.
-    """
-    inputs, labels = dataset.ready_at(indexes)
-    return right_on(bundle, inputs, labels)
-
-
-def right_on(bundle: Path, inputs: npt.NDArray[np.float32], labels: Indexes) -> Flags:
-    """Return for each input, as the network is fed, whether a bundle's artifact answers it rightly, (samples,)."""
-    from edgeml_bench import answers
-    from edgeml_bench.accuracy import right_answers
-
-    with tempfile.TemporaryDirectory(prefix="edgeml-judge-") as scratch:
-        opened = open_bundle(bundle, Path(scratch))
-        said: Manifest = opened.manifest
-        outputs = answers(opened.artifact, said.settings, {said.input.name: inputs})
-    return np.asarray(right_answers(outputs[said.output.name], labels))
 
 
 def _races(bundles: dict[str, Path], champion: Champion | None) -> dict[str, Timing]:

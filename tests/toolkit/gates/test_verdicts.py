@@ -12,7 +12,7 @@ from edgeml.gates import Verdict, find_gate, gate_names
 from edgeml.gates.artifact_meets_criterion import ArtifactAccuracy, CriterionEvidence
 from edgeml.gates.beats_trivial_baseline import BaselineEvidence
 from edgeml.gates.canary_healthy import CanaryEvidence
-from edgeml.gates.challenger_beats_champion import ChallengerEvidence
+from edgeml.gates.challenger_beats_champion import ChallengerEvidence, TargetComparison
 from edgeml.gates.data_unit_tests_hold import DataTest, DataTestsEvidence
 from edgeml.gates.enough_samples_a_class import SamplesEvidence
 from edgeml.gates.fallback_tried import Drill, FallbackEvidence
@@ -22,7 +22,7 @@ from edgeml.gates.no_drift import DriftEvidence
 from edgeml.gates.no_sample_in_two_splits import SplitsEvidence
 from edgeml.gates.not_stale import StalenessEvidence
 from edgeml.gates.success_criteria_stated import CriteriaEvidence, evidence_of
-from edgeml.gates.unknown_inputs_flagged import UnknownEvidence
+from edgeml.gates.unknown_inputs_flagged import TargetFlags, UnknownEvidence
 from edgeml.project import Project
 
 PROJECT = Project.model_validate(
@@ -42,8 +42,11 @@ CANARY = CanaryEvidence(
     release="r1", devices=("d",), answers=99, errors=1, unknown_share=0.3, p99_of_budget=1.0, self_test_passed=True
 )
 DRIFT = DriftEvidence(release="r1", windows=3, answers=100, feature="noise", effect=0.2, limit=0.2, unknown_share=0.3)
-UNKNOWN = UnknownEvidence("m", 200, 0.9, 0.9, 0.9, 0.07)
-CHALLENGER = ChallengerEvidence("new", "old", 50, 3.0, 0.1, 6.0, 500, -1.0, -2.0, 0.0)
+FLAGS = TargetFlags("a", 0.9, 0.9, 0.9, 0.12, 0.1, 400)
+COMPARED = TargetComparison("a", 50, 3.0, 0.1, 6.0, 500, -1.0, -2.0, 0.0)
+
+
+NOT_COMPARED = ChallengerEvidence("new", "old", (), ("a: tensorrt is not here",))
 
 
 def changed(evidence: msgspec.Struct, **what: Any) -> msgspec.Struct:
@@ -58,6 +61,22 @@ def criterion(accuracy: float, samples: int = 100) -> CriterionEvidence:
 def budget(size_bytes: int = 1000, p50_us: float | None = 1000.0, ratio_low: float | None = 1.02) -> BudgetEvidence:
     ratio = None if ratio_low is None else 1.05
     return BudgetEvidence("m", (ArtifactCost("a", size_bytes, p50_us, ratio, ratio_low),))
+
+
+def foreign(champion: str) -> BudgetEvidence:
+    """An artifact without a budget whose latency can't be measured here, beside one that fits."""
+    return BudgetEvidence("m", (*budget().artifacts, ArtifactCost("b", 9, None, None, None, champion)))
+
+
+def unknown(**what: Any) -> UnknownEvidence:
+    """Two targets, of which the second just holds but for what is given."""
+    return UnknownEvidence("m", 200, (TargetFlags("b", 1, 1, 1, 0.05, 0.03, 400), changed(FLAGS, **what)))  # type: ignore[arg-type]
+
+
+def challenger(**what: Any) -> ChallengerEvidence:
+    """A challenger that wins on one target by far, and on a second just so but for what is given."""
+    easy = TargetComparison("b", 60, 30.0, 20.0, 40.0, 500, 1.0, 0.0, 2.0)
+    return ChallengerEvidence("new", "old", (easy, changed(COMPARED, **what)))  # type: ignore[arg-type]
 
 
 CASES = [
@@ -83,14 +102,21 @@ CASES = [
     ("artifact_meets_criterion", criterion(0.9), "pass"),
     ("artifact_meets_criterion", criterion(0.899), "fail"),
     ("artifact_meets_criterion", criterion(0.99, samples=99), "insufficient"),
-    ("unknown_inputs_flagged", UNKNOWN, "pass"),
-    ("unknown_inputs_flagged", changed(UNKNOWN, shuffled=0.89), "fail"),
-    ("unknown_inputs_flagged", changed(UNKNOWN, validation=0.08), "fail"),
-    ("challenger_beats_champion", CHALLENGER, "pass"),
-    ("challenger_beats_champion", changed(CHALLENGER, fresh_low=0.0), "fail"),
-    ("challenger_beats_champion", changed(CHALLENGER, test_points=-1.1), "fail"),
-    ("challenger_beats_champion", changed(CHALLENGER, fresh=49), "insufficient"),
-    ("challenger_beats_champion", changed(CHALLENGER, champion="", fresh=0), "pass"),
+    ("unknown_inputs_flagged", unknown(), "pass"),
+    ("unknown_inputs_flagged", unknown(shuffled=0.89), "fail"),
+    ("unknown_inputs_flagged", unknown(known_low=0.101), "fail"),
+    ("unknown_inputs_flagged", unknown(known_samples=0), "insufficient"),
+    ("challenger_beats_champion", challenger(), "pass"),
+    ("challenger_beats_champion", challenger(fresh_low=0.0), "fail"),
+    ("challenger_beats_champion", challenger(test_points=-1.1), "fail"),
+    ("challenger_beats_champion", challenger(fresh=49), "insufficient"),
+    ("challenger_beats_champion", challenger(test=49), "insufficient"),
+    ("challenger_beats_champion", NOT_COMPARED, "insufficient"),
+    ("challenger_beats_champion", ChallengerEvidence("new", "old"), "insufficient"),
+    ("challenger_beats_champion", ChallengerEvidence("new", ""), "pass"),
+    ("challenger_beats_champion", ChallengerEvidence("same", "same"), "pass"),
+    ("fits_budget", foreign(""), "pass"),
+    ("fits_budget", foreign("r1"), "insufficient"),
     ("fits_budget", budget(), "pass"),
     ("fits_budget", budget(ratio_low=None), "pass"),
     ("fits_budget", budget(size_bytes=1001), "fail"),
@@ -123,6 +149,17 @@ def test_the_verdict_turns_at_the_threshold(gate: str, evidence: msgspec.Struct,
     assert finding.value
     assert finding.threshold
     assert finding.reason
+
+
+def test_the_challenger_gate_says_truly_why_it_passed() -> None:
+    gate = find_gate("challenger_beats_champion")
+    said = [gate.judge(ChallengerEvidence("m", champion), PROJECT).value for champion in ("", "m")]
+    assert said == ["the first model", "the champion itself"]
+    assert "tensorrt is not here" in gate.judge(NOT_COMPARED, PROJECT).reason
+
+
+def test_a_pass_without_a_measured_latency_says_so() -> None:
+    assert "latency not measured on b" in find_gate("fits_budget").judge(foreign(""), PROJECT).reason
 
 
 def test_every_gate_was_seen_to_pass_and_to_fail() -> None:

@@ -9,7 +9,7 @@ from edgeml.project import Project
 
 
 class ManifestEvidence(msgspec.Struct, frozen=True):
-    """What a model's manifest says of each part (empty: nothing), and which files are not what it describes."""
+    """What a model's manifest says of each part (empty: nothing, or not enough to make it again), and which files were changed."""
 
     model: str
     parts: dict[str, str]
@@ -24,7 +24,7 @@ def judge(evidence: ManifestEvidence, project: Project) -> Finding:
         Verdict.FAIL if faults or not evidence.parts else Verdict.PASS,
         f"{len(evidence.parts) - len(missing)} of {len(evidence.parts)} parts, {len(evidence.changed_files)} files changed",
         "every part, 0 files changed",
-        "; ".join(faults) or ", ".join(evidence.parts),
+        "; ".join(faults) or f"code: {evidence.parts.get('code', '')}",
     )
 
 
