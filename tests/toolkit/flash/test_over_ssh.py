@@ -210,7 +210,7 @@ def test_an_agent_that_does_not_start_is_said(
     device = device_with_systemd
     monkeypatch.setattr("edgeml.flash.remote.START_LIMIT_S", 1)
     with pytest.raises(EdgemlError, match=r"its agent does not start: .*No module named edgeml_agent; see journalctl"):
-        flash(served, device, "cam-7")
+        flash(served, device, "cam-10")
     uninstall(device.address, ssh_options=device.options)
     assert not device.folder.exists()
 

@@ -20,6 +20,9 @@ def flash(
         str, typer.Option("--device", help="The device's name; default: the folder's or the host's.")
     ] = "",
     group: Annotated[str, typer.Option("--group", help="The group that it joins.")] = "default",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of another device of this name, which is let in no more.")
+    ] = False,
     ssh_option: Annotated[
         list[str] | None, typer.Option("--ssh-option", help="An OpenSSH option, `IdentityFile=/path`; again for more.")
     ] = None,
@@ -50,6 +53,7 @@ def flash(
         target=target,
         device=device,
         group=group,
+        replace=replace,
         ssh_options=ssh_option or (),
         progress=terminal.Steps(),
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from edgeml.flash import directory, remote, ssh, unit
-from edgeml.flash.stage import extras_of, known_as, launcher, prepare, released
+from edgeml.flash.stage import Known, claimed, enrolled, extras_of, known_as, launcher, prepare, released
 from edgeml.flash.wheels import OLDEST_PYTHON, Python, agent_library
 from edgeml.project import Project
 from edgeml.server.broker import is_loopback
@@ -61,6 +62,7 @@ def flash_device(
     target: str,
     device: str = "",
     group: str = "default",
+    replace: bool = False,
     ssh_options: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Flashed:
@@ -72,18 +74,22 @@ def flash_device(
         target: The device's target.
         device: Its name; default: the one that it has, else the folder's or the host's.
         group: The group that it joins.
+        replace: Whether it may take the place of another device of that name, which is then let in no more.
         ssh_options: OpenSSH options, `IdentityFile=/path`.
         progress: Told what happens.
 
     Raises:
         EdgemlError: The address is wrong, the server does not run, there is no release for the target, the device can't be
-            reached, has another name already, or its processor, Python or libraries do not fit.
+            reached, has another name already, another device has the name, or its processor, Python or libraries do not
+            fit.
     """
     if destination.startswith(FOLDER):
         folder = _folder_of(destination)
-        name = known_as(directory.device_in(folder), device, _name_of(folder.resolve().name), where=destination)
+        known = directory.device_in(folder)
+        name = known_as(known.device, device, _name_of(folder.resolve().name), where=destination)
+        claim = claimed(project, known, name, replace=replace)
         progress.begin("Flashed")
-        release = directory.write(project, folder, device=name, group=group, target=target)
+        release = directory.write(project, folder, claim, device=name, group=group, target=target)
         progress.end(f"{name}: {release} for {target} in {folder}")
         return Flashed(
             device=name,
@@ -96,7 +102,8 @@ def flash_device(
         )
     if destination.startswith(SSH):
         host = ssh.parse_host(destination, ssh_options)
-        return _over_ssh(project, host, device=device, group=group, target=target, progress=progress)
+        wish = _Wish(device, group, target, replace)
+        return _over_ssh(project, host, wish, progress=progress)
     raise EdgemlError("no destination", where=destination, mend="write dir:PATH or ssh://user@host")
 
 
@@ -115,13 +122,25 @@ def uninstall(destination: str, *, ssh_options: Sequence[str] = ()) -> Removed:
     return Removed(destination=destination)
 
 
-def _over_ssh(project: Project, host: ssh.Host, *, device: str, group: str, target: str, progress: Progress) -> Flashed:
+@dataclass(frozen=True)
+class _Wish:
+    """What a device is to be; see `flash_device`."""
+
+    device: str
+    group: str
+    target: str
+    replace: bool
+
+
+def _over_ssh(project: Project, host: ssh.Host, wish: _Wish, *, progress: Progress) -> Flashed:
+    target = wish.target
     release, bundle = released(project, target)
     running = need_running(project)
     progress.begin("Probed")
     found = remote.probe(host)
     python = _fitting(found, project.target(target), str(host))
-    name = known_as(found.device, device, _name_of(host.host), where=str(host))
+    name = known_as(found.device, wish.device, _name_of(host.host), where=str(host))
+    claim = claimed(project, Known(found.device, found.fleet_key), name, replace=wish.replace)
     version = ".".join(map(str, python.version))
     progress.end(f"{host.host}: {python.machine}, Python {version}, {'systemd' if found.systemd else 'no systemd'}")
     with tempfile.TemporaryDirectory(prefix="edgeml-flash-") as scratch:
@@ -134,15 +153,15 @@ def _over_ssh(project: Project, host: ssh.Host, *, device: str, group: str, targ
         remote.open_incoming(host, found)
         sent = remote.send_library(host, found, library)
         # Enrolled last: from then on the agent that still runs there is let in no more, until the new one starts.
-        start = launcher(found.executable, LIBRARY)
-        prepare(project, staged, bundle, device=name, group=group, start=start)
+        enrolment = enrolled(project, claim, name, wish.group, target)
+        prepare(project, staged, bundle, enrolment, start=launcher(found.executable, LIBRARY))
         write_atomic(staged / unit.NAME, unit.unit(found.folder, root=found.root).encode())
         remote.send(host, found, staged)
         remote.install(host, found)
     progress.end(f"{name}: {release} for {target}{'' if sent else ', its libraries were there'}")
     return Flashed(
         device=name,
-        group=group,
+        group=wish.group,
         target=target,
         release=release,
         destination=str(host),

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from edgeml.flash.stage import launcher, prepare, released
+from edgeml.flash.stage import Claim, Known, enrolled, launcher, prepare, released
 from edgeml.project import Project
 from edgeml_agent.folder import DeviceFolder
 from edgeml_agent.identity import read_identity
@@ -15,18 +15,20 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import told
 
 
-def write(project: Project, folder: Path, *, device: str, group: str, target: str) -> str:
+def write(project: Project, folder: Path, claim: Claim, *, device: str, group: str, target: str) -> str:
     """Prepare a device's folder; return the release in it.
 
     Raises:
-        EdgemlError: There is no release for the target, something else lies in the folder, or an agent runs there.
+        EdgemlError: There is no release for the target, something else lies in the folder, an agent runs there, or the
+            server does not run.
     """
     name, bundle = released(project, target)
     here = DeviceFolder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not here.identity.exists():
         raise EdgemlError("something else lies there", where=str(folder), mend="choose an empty folder")
     _need_stopped(here)
-    prepare(project, folder, bundle, device=device, group=group, start=launcher(sys.executable))
+    enrolment = enrolled(project, claim, device, group, target)
+    prepare(project, folder, bundle, enrolment, start=launcher(sys.executable))
     return name
 
 
@@ -44,12 +46,13 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def device_in(folder: Path) -> str:
-    """Return the name of the device whose folder it is; empty where it is none's yet."""
+def device_in(folder: Path) -> Known:
+    """Return the device whose folder it is; an empty one where it is none's yet."""
     try:
-        return read_identity(folder).device
+        identity = read_identity(folder)
     except EdgemlError:
-        return ""
+        return Known()
+    return Known(identity.device, identity.fleet_key)
 
 
 def _need_stopped(here: DeviceFolder) -> None:

@@ -31,13 +31,14 @@ import json, os, platform, struct, sys
 folder = os.path.realpath(sys.argv[1])
 try:
     with open(os.path.join(folder, "identity.json")) as file:
-        device = json.load(file)["device"]
+        identity = json.load(file)
+    device, fleet_key = identity["device"], identity["fleet_key"]
 except (OSError, ValueError, KeyError):
-    device = ""
+    device = fleet_key = ""
 libc, version = platform.libc_ver()
 print(json.dumps({
     "python": list(sys.version_info[:2]), "executable": sys.executable, "machine": platform.machine(), "bits": 8 * struct.calcsize("P"),
-    "libc": libc, "libc_version": version, "folder": folder, "device": device,
+    "libc": libc, "libc_version": version, "folder": folder, "device": device, "fleet_key": fleet_key,
     "systemd": os.path.isdir("/run/systemd/system"), "root": os.getuid() == 0,
 }))
 """
@@ -84,7 +85,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
             64-bit kernel.
         libc, libc_version: Its C library, `glibc` and `2.36`.
         folder: The device's folder, absolute.
-        device: The name in its identity; empty where it was not flashed yet.
+        device, fleet_key: The name in its identity and the key that it believes; empty where it was not flashed yet.
         systemd: Whether systemd runs there.
         root: Whether we are root there.
     """
@@ -97,6 +98,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     libc_version: str
     folder: str
     device: str
+    fleet_key: str
     systemd: bool
     root: bool
 

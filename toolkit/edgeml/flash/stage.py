@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from edgeml.project import Project
 from edgeml.server import rollout
-from edgeml.server.enrol import enrol
-from edgeml.server.releases import bundle_file, read_release
+from edgeml.server.enrol import Enrolment, enrol, enrol_again, need_free
+from edgeml.server.releases import bundle_file, public_key, read_release
 from edgeml.server.store import Store
 from edgeml_agent import slots
 from edgeml_agent.folder import DeviceFolder
@@ -71,6 +72,44 @@ def extras_of(bundle: FirstBundle) -> list[str]:
     return [bundle.runtime, *(["images"] if bundle.images else [])]
 
 
+class Claim(Enum):
+    """By what right a device is flashed under a name."""
+
+    NEW = "new"  # nobody has the name
+    AGAIN = "again"  # it has the name itself, or somebody said that it takes the place of the one that has
+
+
+@dataclass(frozen=True)
+class Known:
+    """The device that was flashed into a folder before: its name, and the fleet's key that it believes; empty: none."""
+
+    device: str = ""
+    fleet_key: str = ""
+
+
+def claimed(project: Project, known: Known, device: str, *, replace: bool) -> Claim:
+    """Return by what right `device` is flashed where `known` is; said before anything is packed or sent.
+
+    Args:
+        project: Whose fleet.
+        known: What is there already; a device of another fleet that has the same name is not ours.
+        device: The name.
+        replace: Whether it may take the place of another device of this name.
+
+    Raises:
+        EdgemlError: Another device has the name.
+    """
+    store = Store.of(project)
+    try:
+        if replace or (known.device == device and known.fleet_key == public_key(project, store)):
+            return Claim.AGAIN
+        with store.reading() as connection:
+            need_free(connection, device)
+    finally:
+        store.close()
+    return Claim.NEW
+
+
 def known_as(known: str, asked: str, default: str, *, where: str) -> str:
     """Return the name that a device is flashed with: the one that it has, if it was flashed before.
 
@@ -82,27 +121,36 @@ def known_as(known: str, asked: str, default: str, *, where: str) -> str:
     return known or asked or default
 
 
-def prepare(project: Project, folder: Path, bundle: FirstBundle, *, device: str, group: str, start: bytes) -> None:
-    """Enrol a device and fill its folder; an agent must not run there.
+def enrolled(project: Project, claim: Claim, device: str, group: str, target: str) -> Enrolment:
+    """Enrol a device by the right that it has; until it starts anew, an agent that it has already is let in no more.
+
+    Raises:
+        EdgemlError: Another device took the name meanwhile, the server does not run, or a name is none.
+    """
+    call = enrol_again if claim is Claim.AGAIN else enrol
+    return call(project, device, group, target)
+
+
+def prepare(project: Project, folder: Path, bundle: FirstBundle, enrolment: Enrolment, *, start: bytes) -> None:
+    """Fill a device's folder; an agent must not run there.
 
     Args:
-        project: Its server enrols the device and gives it its secret.
+        project: Sets the length of its windows.
         folder: The device's folder, as it lies here.
         bundle: What it starts with.
-        device, group: Its name and group.
+        enrolment: What the server gave it: its name and secret.
         start: The script that starts the agent, see `launcher`.
 
     Raises:
-        EdgemlError: The server does not run, a name is none, or the folder cannot be written.
+        EdgemlError: The folder cannot be written.
     """
-    enrolment = enrol(project, device, group, bundle.target)
     slots.install(folder, bundle.file, release=bundle.release, target=bundle.target)
     here = DeviceFolder(folder)
     here.inbox.mkdir(parents=True, exist_ok=True)
     identity = Identity(
-        device=device,
-        group=group,
-        target=bundle.target,
+        device=enrolment.device,
+        group=enrolment.group,
+        target=enrolment.target,
         broker_host=enrolment.broker_host,
         broker_port=enrolment.broker_port,
         token=enrolment.token,

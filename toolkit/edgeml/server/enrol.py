@@ -25,7 +25,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     """What a device needs to know of its server; the fields of `edgeml_agent.identity.Identity` that only the server knows.
 
     Args:
-        device: Its name.
+        device, group, target: Its name, group and target.
         token: Its secret, said here and never again.
         broker_host, broker_port: Of the MQTT broker.
         server_url: Where it fetches releases and bundles.
@@ -34,6 +34,8 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     device: str
+    group: str
+    target: str
     token: str
     broker_host: str
     broker_port: int
@@ -96,6 +98,8 @@ def _enrol(
         store.close()
     return Enrolment(
         device=device,
+        group=group,
+        target=target,
         token=token,
         broker_host=running.broker_host,
         broker_port=running.broker_port,
