@@ -12,21 +12,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edgeml.project import Project
 from edgeml.server.broker import (
     SERVER_USER,
     Address,
     Broker,
     Listen,
+    client_id_of,
     is_loopback,
     knows_token,
     read_address,
     token_hash,
 )
+from edgeml.server.ingest import Ingest
+from edgeml.server.offers import Offers
+from edgeml.server.store import Store
+from edgeml_agent.messages import encode
 from edgeml_targets.contract.errors import EdgemlError
 
 LIMIT_S = 10.0
@@ -222,3 +229,50 @@ def test_a_token_is_known_by_its_hash() -> None:
     assert knows_token("secret", kept)
     assert not knows_token("Secret", kept)
     assert not knows_token("x" * 100, kept)
+
+
+def test_a_password_is_in_no_address_that_is_printed() -> None:
+    address = read_address("mqtt://me:open-sesame@broker:2883")
+    assert "open-sesame" not in repr(address)
+    assert address.password == "open-sesame"
+
+
+def test_the_servers_client_id_is_drawn_once_and_for_the_owner_only(tmp_path: Path) -> None:
+    found = client_id_of(tmp_path / "fleet")
+    assert client_id_of(tmp_path / "fleet") == found != client_id_of(tmp_path / "another")
+    file = tmp_path / "fleet" / "mqtt-client"
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text("edgeml-server")
+    with pytest.raises(EdgemlError, match="mqtt-client: no client id"):
+        client_id_of(tmp_path / "fleet")
+
+
+def test_the_server_signs_in_under_its_secret_id_and_no_device_can_throw_it_out(
+    broker: Broker, store: Store, project: Project, world: Any, enrolled: Any
+) -> None:
+    enrolled("dev-a")
+    offers = Offers(store, project.fleet, "http://127.0.0.1:8080")
+    ingest = Ingest(broker.address, store, offers, client_id_of(project.fleet_folder))
+    ingest.start()
+    try:
+        assert ingest.wait_connected(LIMIT_S)
+        taken = [SERVER_USER, "edgeml-server", "edgeml", "_server"]
+        for name in taken:  # each with valid credentials, as a device that was broken into has them
+            rival = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
+            rival.username_pw_set("dev-a", "secret-a")
+            rival.connect(broker.address.host, broker.address.port)
+            rival.publish("edgeml/dev-a/up", encode(world.window(device="dev-a")), 1)
+            rival.loop_start()
+            waited(lambda name=name: ingest.counters.stored > taken.index(name))
+            rival.disconnect()
+            rival.loop_stop()
+        assert ingest.counters.connections == 1
+    finally:
+        ingest.stop()
+
+
+def waited(holds: Callable[[], bool]) -> None:
+    limit = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < limit
+        threading.Event().wait(0.02)

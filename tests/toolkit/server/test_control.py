@@ -37,7 +37,9 @@ class Loop:
 
     def __init__(self, project: Project, store: Store) -> None:
         self.project, self.store = project, store
-        self.ingest = Ingest(Address("127.0.0.1", 1), store, Offers(store, project.fleet, "http://127.0.0.1:8080"))
+        self.ingest = Ingest(
+            Address("127.0.0.1", 1), store, Offers(store, project.fleet, "http://127.0.0.1:8080"), "edgeml-0"
+        )
         self.retrain = Retrain(project, store, [sys.executable, "-c", f"print('''{LOST}''')"])
         self.control = Control(project, store, self.ingest, self.retrain, broker=None)
 

@@ -54,7 +54,7 @@ def ingest_at(store: Store, project: Project) -> Iterator[Callable[[Address], In
     started: list[Ingest] = []
 
     def start(address: Address) -> Ingest:
-        ingest = Ingest(address, store, Offers(store, project.fleet, SERVER_URL))
+        ingest = Ingest(address, store, Offers(store, project.fleet, SERVER_URL), "edgeml-0")
         started.append(ingest)
         ingest.start()
         assert ingest.wait_connected(LIMIT_S)

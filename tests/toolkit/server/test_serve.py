@@ -219,3 +219,33 @@ def test_a_broker_that_dies_alone_is_started_anew_and_nothing_is_lost(
     assert device.drained()
     assert broker_of(folder) != [pid]
     assert server.end(signal.SIGTERM) == 0
+
+
+def test_beyond_loopback_one_line_says_that_tokens_go_in_clear_and_a_broker_may_come_by_the_environment(
+    folder: Project, server: Server
+) -> None:
+    server.start()
+    enrol(folder, "line-b-07", "line-b", TARGET)
+    server.end(signal.SIGTERM)
+    assert "in clear" not in (folder.root / "serve.log").read_text()
+    process = subprocess.Popen(
+        edgeml(folder, "--listen", "0.0.0.0", "--port", "0", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    said = process.communicate(timeout=LIMIT_S)[1]
+    assert sum("tokens go in clear over HTTP and MQTT" in line for line in said.splitlines()) == 1
+    closed = f"mqtt://me:open-sesame@127.0.0.1:{free_port('127.0.0.1', 0)}"
+    done = subprocess.run(
+        edgeml(folder, "--port", "0"),
+        env=os.environ | {"EDGEML_BROKER": closed},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert (done.returncode, "open-sesame" in done.stderr) == (2, False)
+    assert "the broker does not take us" in done.stderr

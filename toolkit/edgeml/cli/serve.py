@@ -26,10 +26,18 @@ def serve(
         typer.Option(min=0, max=65535, help="Of the embedded broker; default: 1883, or any free one with --port 0."),
     ] = None,
     listen: Annotated[
-        str, typer.Option(help="The address that devices reach; beyond loopback, enrolled devices only.")
+        str,
+        typer.Option(
+            help="The address that devices reach; beyond loopback, enrolled devices only, and tokens go in clear."
+        ),
     ] = "127.0.0.1",
     broker: Annotated[
-        str | None, typer.Option(help="An MQTT broker to use instead: mqtts://user:password@host:8883.")
+        str | None,
+        typer.Option(
+            envvar="EDGEML_BROKER",
+            help="An MQTT broker to use instead: mqtts://host:8883. With a password in it give it as EDGEML_BROKER or as "
+            "fleet.broker in edgeml.toml: every user of this machine can read a command line.",
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:

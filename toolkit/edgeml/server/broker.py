@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -18,7 +19,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -26,9 +27,10 @@ from urllib.parse import unquote, urlsplit
 from edgeml.server import children
 from edgeml_agent.messages import MOST_MESSAGE_BYTES
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import write_atomic
+from edgeml_targets.contract.files import write_atomic, write_new
 
 SERVER_USER: Final = "_server"  # no device can be called so: a device's name begins with a letter or digit
+CLIENT_FILE: Final = "mqtt-client"  # 23 characters: what every MQTT 3.1.1 broker takes
 READY_LIMIT_S: Final = 15.0
 ACK_WAIT: Final = "5s"  # what a killed server left unacknowledged comes again after this
 MOST_UNACKNOWLEDGED: Final = 1024
@@ -51,7 +53,7 @@ class Address:
     host: str
     port: int
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     tls: bool = False
 
 
@@ -61,6 +63,24 @@ class Listen:
 
     host: str = "127.0.0.1"
     port: int = 1883
+
+
+def client_id_of(fleet_folder: Path) -> str:
+    """Return the server's MQTT client id, drawn at its first use and kept: the broker keeps its session under it.
+
+    It is a secret. A broker ends a connection whose client id another one takes, whoever that is, and nats-server cannot
+    bind an id to a user: with an id that devices know, each of them could keep the server out.
+
+    Raises:
+        EdgemlError: It cannot be written, or what lies there is none.
+    """
+    file = fleet_folder / CLIENT_FILE
+    with contextlib.suppress(FileExistsError):
+        write_new(file, f"edgeml-{secrets.token_hex(8)}".encode(), mode=0o600)
+    found = file.read_text(errors="replace")
+    if not re.fullmatch(r"edgeml-[0-9a-f]{16}", found):
+        raise EdgemlError("no client id", where=str(file), mend="remove it; a new one is drawn")
+    return found
 
 
 def read_address(url: str) -> Address:

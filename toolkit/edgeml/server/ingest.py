@@ -35,7 +35,6 @@ from edgeml.server.validate import check
 from edgeml_agent.messages import Down, Stored, Up, decode_up, device_of, down_topic, encode, up_topic
 from edgeml_targets.contract.errors import EdgemlError
 
-CLIENT: Final = "edgeml-server"
 MOST_BATCH: Final = 256
 WAIT_S: Final = 0.05  # an idle round; what another thread wants sent waits no longer
 KEEPALIVE_S: Final = 30
@@ -60,12 +59,13 @@ class Ingest:
         address: The broker's, and the server's user there.
         store: Where messages go.
         offers: What to tell a device that was heard and does not run what it should.
+        client_id: The server's MQTT client id, a secret: whoever knows it can throw the server out; see `client_id_of`.
     """
 
-    def __init__(self, address: Address, store: Store, offers: Offers) -> None:
+    def __init__(self, address: Address, store: Store, offers: Offers, client_id: str) -> None:
         self.counters = Counters()
         self._store, self.offers = store, offers
-        self._address = address
+        self._address, self._client_id = address, client_id
         self._batch: list[mqtt.MQTTMessage] = []
         self._refused: dict[str | None, EdgemlError] = {}
         self._outgoing: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
@@ -122,7 +122,7 @@ class Ingest:
         address = self._address
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=CLIENT,
+            client_id=self._client_id,
             clean_session=False,
             manual_ack=True,
             reconnect_on_failure=False,

@@ -24,7 +24,7 @@ import uvicorn
 
 from edgeml.project import Project
 from edgeml.server.app import ServerActions, build_app
-from edgeml.server.broker import Address, Broker, Listen, is_loopback, listening, read_address
+from edgeml.server.broker import Address, Broker, Listen, client_id_of, is_loopback, listening, read_address
 from edgeml.server.control import Control, token_hashes
 from edgeml.server.ingest import Ingest
 from edgeml.server.offers import Offers
@@ -38,6 +38,11 @@ CONNECT_LIMIT_S: Final = 5.0
 GRACE_S: Final = 2  # for open pages, whose connections would otherwise hold the end up
 ROUND_S: Final = 0.05
 ANY: Final = ("0.0.0.0", "::")
+IN_CLEAR: Final = (
+    "devices' tokens go in clear over HTTP and MQTT beyond this machine, until edgeml speaks HTTPS: use a network that you"
+    " trust, or a tunnel"
+)
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,12 @@ def serve(project: Project, options: Options, ready: Callable[[Running], None]) 
                 mend="serve on loopback first and enrol devices with edgeml flash",
             )
         http = _sockets(options, stack)
+        if not is_loopback(options.listen):
+            _LOG.warning("%s", IN_CLEAR)
         address, broker = _broker(project, options, hashes, stack)
         running = _running(options, http[0], address, embedded=broker is not None)
-        ingest = Ingest(address, store, Offers(store, project.fleet, running.server_url))
+        offers = Offers(store, project.fleet, running.server_url)
+        ingest = Ingest(address, store, offers, client_id_of(project.fleet_folder))
         stack.callback(ingest.stop)
         ingest.start()
         if not ingest.wait_connected(CONNECT_LIMIT_S):
