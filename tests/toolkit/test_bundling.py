@@ -105,6 +105,7 @@ def test_a_device_can_run_it_and_answers_its_golden_samples_as_here(
     manifest = bundle.manifest
     assert (manifest.model, manifest.candidate, manifest.dataset) == ("abc123", "float32", dataset.version)
     assert (manifest.settings.target, manifest.accuracy) == (TARGET, 0.97)
+    assert manifest.made_at == model.manifest.made_at
     engine.close()
 
 

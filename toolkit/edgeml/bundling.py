@@ -115,6 +115,7 @@ def make_bundle(
         golden=bundle.describe_bytes(bundle.GOLDEN, content),
         reference=reference.fit(known, reference.probabilities(scores[: len(known)]), axes),
         accuracy=result.accuracy,
+        made_at=model.manifest.made_at,
     )
     bundle.write_bundle(out, manifest, artifact, content)
     return out

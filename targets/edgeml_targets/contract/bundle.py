@@ -60,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         artifact, golden: The two other members.
         reference: How inputs and answers looked on the validation split.
         accuracy: The artifact's share of right answers on the test split, 0 to 1, or `None` when not measured.
+        made_at: When the model was made, seconds since 1970, UTC; `None` in bundles of before.
     """
 
     schema: str = SCHEMA
@@ -75,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     golden: Member
     reference: Reference
     accuracy: float | None = None
+    made_at: float | None = None
 
 
 class Golden(msgspec.Struct, frozen=True):

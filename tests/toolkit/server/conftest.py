@@ -106,7 +106,7 @@ class World:
         )
         return msgspec.structs.replace(report, **fields)
 
-    def bundle(self, folder: Path, *, model: str = "m1", target: str = TARGET) -> Path:
+    def bundle(self, folder: Path, *, model: str = "m1", target: str = TARGET, made_at: float | None = None) -> Path:
         """Write a bundle with this world's reference; its artifact is of no account here."""
         artifact = folder / f"{model}-{target}.onnx"
         artifact.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,7 @@ class World:
             artifact=bundles.member_of(artifact),
             golden=bundles.describe_bytes(bundles.GOLDEN, golden),
             reference=self.reference,
+            made_at=made_at,
         )
         file = folder / f"{model}-{target}.bundle"
         bundles.write_bundle(file, manifest, artifact, golden)

@@ -128,6 +128,17 @@ def test_a_model_that_grew_stale_is_recorded_once_and_asks_for_labels(loop: Loop
     assert loop.last(DECISIONS).title == "The retrain waits for labels"
 
 
+def test_an_old_model_does_not_become_young_by_being_released(
+    project: Project, store: Store, world: Any, tmp_path: Path
+) -> None:
+    file = world.bundle(tmp_path / "b", made_at=time.time() - 91 * DAY_S)
+    releases.publish(project, "m1", {TARGET: file}, ledger_head="h", store=store, judged_against=None)
+    loop = Loop(project, store)
+    loop.control.round(time.time())
+    assert [(r.gate, str(r.verdict)) for r in ledger.read(project.ledger)] == [("not_stale", "fail")]
+    assert loop.last(ALARMS).detail.replace("\u00a0", " ") == "91 days old, limit 90 days"
+
+
 def test_a_device_that_was_heard_of_is_offered_its_release_in_the_next_round(loop: Loop, enrolled: Any) -> None:
     now = time.time()
     enrolled("line-b-07", desired="r1", last_seen=now, state="healthy")

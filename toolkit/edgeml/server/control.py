@@ -59,6 +59,7 @@ class Control:
         self._credentials: object = None
         self._disk_was_full = False
         self._ages: dict[str, Verdict] = {}
+        self._made: dict[str, float] = {}
         with store.reading() as connection:
             self._health = Health(project, connection)
         self._stopping = threading.Event()
@@ -154,11 +155,13 @@ class Control:
             connection.execute(sa.update(ALARMS).where(old).values(closed_at=now))
 
     def _age(self, now: float) -> None:
-        """Let the gate `not_stale` judge the present release's age, and record where the verdict is new."""
+        """Let the gate `not_stale` judge the present release's model's age, and record where the verdict is new."""
         release = self._current()
         if release is None:
             return
-        age_days = (now - release.created_at) / DAY_S
+        if (made_at := self._made_at(release)) is None:
+            return
+        age_days = (now - made_at) / DAY_S
         stale = age_days > self._project.fleet.stale_days
         verdict = Verdict.FAIL if stale else Verdict.PASS
         if self._ages.get(release.name) == verdict:
@@ -172,6 +175,21 @@ class Control:
             mend = "Hand in new labels with edgeml data add; they start a retrain."
             with self._store.writing() as connection:
                 open_alarm(connection, Alarm("staleness", "warn", "The model is stale", detail, mend), now)
+
+    def _made_at(self, release: sa.Row[Any]) -> float | None:
+        """Return when a release's model was made; an old model does not become young by being released anew.
+
+        Bundles of before do not say it, then the release's own time stands for it. `None` while a bundle cannot be read:
+        `Watch` has an alarm open then.
+        """
+        if release.name not in self._made:
+            try:
+                found = manifests(self._project, self._store, release.name)
+            except EdgemlError:
+                return None
+            known = [manifest.made_at for manifest in found.values() if manifest.made_at is not None]
+            self._made[release.name] = min(known, default=release.created_at)
+        return self._made[release.name]
 
     def _decide(self, now: float) -> None:
         self._retrain.poll(now)
