@@ -134,6 +134,20 @@ def test_after_a_rollout_judging_starts_anew_against_the_new_reference(scene: Sc
     assert scene.open_alarms() == []  # it was about the release before
 
 
+def test_a_bundle_that_cannot_be_read_is_an_alarm_and_read_again_once_it_is_back(scene: Scene) -> None:
+    (bundle,) = (scene.project.fleet_folder / "bundles").iterdir()
+    content = bundle.read_bytes()
+    bundle.write_bytes(content[:100])
+    assert [scene.step(), scene.step()] == [[], []]
+    assert scene.open_alarms() == [("reference", None)]
+    (alarm,) = scene.rows(ALARMS)
+    assert alarm.title == "Drift of r1 is not watched"
+    assert alarm.detail.startswith(f"{bundle}: no bundle")
+    bundle.write_bytes(content)
+    assert scene.step() == ["quiet"]
+    assert scene.open_alarms() == []
+
+
 def test_windows_of_a_release_that_is_not_ours_are_not_judged(scene: Scene) -> None:
     scene.release = "r77"
     assert scene.step() == []

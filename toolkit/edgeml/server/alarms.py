@@ -17,7 +17,8 @@ class Alarm:
     """What is wrong and what to do about it.
 
     Args:
-        kind: `drift`, `unknown`, `staleness`, `silent`, `degraded`, `rollback`, `canary`, `retrain`, `rejected`.
+        kind: `drift`, `unknown`, `staleness`, `silent`, `degraded`, `rollback`, `canary`, `retrain`, `rejected`,
+            `reference` (a bundle cannot be read, so that drift is not watched).
         severity: Whether answers are wrong or missing (`bad`), or may become so (`warn`).
         title: What, one sentence.
         detail: How much, and its limit.

@@ -63,6 +63,7 @@ class Watch:
     def __init__(self, project: Project, store: Store) -> None:
         self._project, self._store = project, store
         self._references: dict[str, References] = {}
+        self._unreadable: dict[str, EdgemlError] = {}
         # A canary's spans are judged before it is the fleet's release: the first verdict is the first since then.
         self._recorded = {r.subject for r in ledger.read(project.ledger) if r.gate == "no_drift"}
         with store.reading() as connection:
@@ -73,10 +74,14 @@ class Watch:
         """Judge every view that has a span; return the judgements."""
         with self._store.reading() as connection:
             current = current_release(connection)
-            running = connection.scalars(sa.select(DEVICES.c.release).where(DEVICES.c.release.is_not(None)).distinct())
-            spans = [span for release in running if (span := self._fleet_span(connection, release, now))]
+            running = set(
+                connection.scalars(sa.select(DEVICES.c.release).where(DEVICES.c.release.is_not(None)).distinct())
+            )
+            self._unreadable = {release: e for release, e in self._unreadable.items() if release in running}
+            spans = [span for release in sorted(running) if (span := self._fleet_span(connection, release, now))]
         if current is not None and now - self._devices_at >= DEVICE_EVERY_WINDOWS * self._project.fleet.window_s:
             spans += self._device_spans(current, now)
+        self._tell_unreadable(now)
         judged = [self._judge(span, current, now) for span in spans]
         return [found for found in judged if found is not None]
 
@@ -172,14 +177,34 @@ class Watch:
         return lifecycle.record(self._project, "no_drift", evidence, subject=release, by=POLICY)
 
     def _references_of(self, release: str) -> References:
-        """Return the references of a release, read once; none for a release that this server did not sign."""
+        """Return the references of a release, read once; none for a release that this server did not sign.
+
+        None, too, while a bundle cannot be read: it is tried again at every look, and `_tell_unreadable` says so.
+        """
         if release not in self._references:
             try:
                 found = manifests(self._project, self._store, release)
-            except EdgemlError:
-                found = {}
+            except EdgemlError as error:
+                self._unreadable[release] = error
+                return {}
+            self._unreadable.pop(release, None)
             self._references[release] = {target: manifest.reference for target, manifest in found.items()}
         return self._references[release]
+
+    def _tell_unreadable(self, now: float) -> None:
+        """Open an alarm while a release that runs cannot be judged: a watch that is off must not look like a quiet one."""
+        with self._store.reading() as connection:
+            is_open = open_since(connection, "reference") is not None
+        if not self._unreadable and not is_open:
+            return
+        with self._store.writing() as connection:
+            if not self._unreadable:
+                close_alarm(connection, "reference", None, now)
+                return
+            release, error = next(iter(self._unreadable.items()))
+            title = f"Drift of {release} is not watched"
+            mend = "Restore the file from a copy, or release anew with edgeml fleet release."
+            open_alarm(connection, Alarm("reference", "bad", title, f"{error.where}: {error.what}", mend), now)
 
 
 def _inside(span: Span) -> list[sa.ColumnElement[bool]]:
