@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeml_compress.choice import FLOAT, Judged, accurate, choose, overspent
-from edgeml_compress.judging import entrants
+from edgeml_compress.judging import entrants, missing
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,19 @@ def test_who_was_not_raced_decides_no_latency_budget() -> None:
     assert found.name == "int8" and found.unmet is not None
 
 
-def test_all_accurate_ones_are_raced_for_a_latency_budget_and_the_smallest_for_a_size_that_none_has() -> None:
+def test_a_latency_budget_counts_as_unmet_only_when_all_accurate_ones_were_raced() -> None:
+    still = replace(raced("int8-dynamic", 90, 90.0), p50_us=None, medians_us=())
+    poor = replace(still, name="int8-weight-only", drop_points=9.0)
+    candidates = [PLAIN, raced("int8", 100, 50.0), still, poor]
+    assert missing(candidates, 1.0, Budget(latency_ms=0.04)) == ["int8-dynamic"]
+    assert missing(candidates, 1.0, Budget(latency_ms=0.06)) == []
+    assert missing(candidates, 1.0, Budget(size_bytes=1)) == missing(candidates, 1.0, None) == []
+
+
+def test_the_fastest_is_raced_and_the_smallest_where_none_has_the_size() -> None:
     candidates = [PLAIN, raced("int8", 100, 1.0), raced("float16", 200, 1.0), raced("int8-dynamic", 90, 1.0, drop=9.0)]
     scouted = {FLOAT: 100.0, "int8": 50.0, "float16": 90.0, "int8-dynamic": 40.0}
     assert entrants(candidates, scouted, 1.0) == [FLOAT, "int8"]
-    assert entrants(candidates, scouted, 1.0, Budget(latency_ms=1.0)) == [FLOAT, "int8", "float16"]
     slow = scouted | {"int8": 200.0}
     assert entrants(candidates, slow, 1.0) == [FLOAT, "float16"]
     assert entrants(candidates, slow, 1.0, Budget(size_bytes=80)) == [FLOAT, "int8"]

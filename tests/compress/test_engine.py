@@ -151,6 +151,21 @@ def test_labels_give_accuracies_with_their_intervals(tiny_cnn: Path, samples: Ca
     assert any("are too few to be sure of the budget" in note for note in found.notes) == (found.chosen != "float32")
 
 
+def test_a_latency_budget_that_nothing_meets_rests_on_races_of_all(
+    tiny_cnn: Path, samples: CalibrationData, tmp_path: Path
+) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Tight:
+        size_bytes: int | None = None
+        latency_ms: float | None = 1e-6
+
+    limits = Limits(budgets={HERE: Tight()})
+    found = compress(tiny_cnn, samples, [find_target(HERE)], limits=limits, out=tmp_path / "out").targets[0]
+    assert found.unmet is not None and found.p50_us is not None
+    good = [c for c in found.candidates if c.cosine_min is not None and c.cosine_min >= 0.99]
+    assert len(good) > 1 and all(c.ratio is not None for c in good)
+
+
 def test_labels_without_a_score_are_refused(tiny_cnn: Path, samples: CalibrationData, tmp_path: Path) -> None:
     labelled = dataclasses.replace(samples, evaluation_labels=np.full(32, 10))
     with pytest.raises(EdgemlError, match="the labels go from 10 to 10, and output logits has 10 scores"):

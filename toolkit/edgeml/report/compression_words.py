@@ -21,7 +21,7 @@ def taken(target: TargetResult) -> CandidateResult:
 
 
 def times_faster(target: TargetResult) -> float | None:
-    """Return how many times faster than float a target's choice is; `None`: not measured."""
+    """Return how many times faster than float a target's choice is, from pairs where it was raced; `None`: not measured."""
     ratio = taken(target).ratio
     if ratio is not None:
         return 1 / ratio
@@ -69,6 +69,9 @@ def panels_caption(compression: Compression, *, by_size: bool, shown: int) -> st
     bars = " Bars are 95\u00a0% intervals." if compression.labelled else ""
     if by_size:
         return f"Latency was measured on none of the targets, so size stands for it. {left}, up is more accurate.{bars}"
+    unraced = sum(c.p50_us is None for t in compression.targets if t.p50_us is not None for c in t.candidates)
+    if unraced:
+        left += f"; {unraced} that were clearly slower, or could not be chosen, were not raced and are not drawn"
     hidden = len(compression.targets) - shown
     missing = (
         f" {hidden} of {len(compression.targets)} targets could not be measured here and {'has' if hidden == 1 else 'have'} no panel."
