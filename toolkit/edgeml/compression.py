@@ -15,6 +15,7 @@ from edgeml.data import Dataset, open_dataset
 from edgeml.model import Model, latest_model
 from edgeml.project import Budget, Project
 from edgeml.report.compression import write as write_report
+from edgeml.report.compression_words import times_faster
 from edgeml_compress import CalibrationData, Compression, Limits, TargetResult, compress
 from edgeml_compress.results import RESULT
 from edgeml_targets.contract.errors import EdgemlError
@@ -189,19 +190,9 @@ def _judged(compression: Compression) -> str:
 def _gains(targets: Sequence[TargetResult]) -> list[str]:
     changed = [t for t in targets if t.artifact != t.float_artifact]
     smaller = _span([t.float_size_bytes / t.size_bytes for t in changed], "{:.1f}")
-    times = _span([faster(t) for t in changed], "{:.1f}")
+    times = _span([times_faster(t) for t in changed], "{:.1f}")
     pace = "as fast as float" if times == "1.0" else f"{times} times faster"
     return [*([pace] if times else []), *([f"{smaller} times smaller"] if smaller else [])]
-
-
-def faster(result: TargetResult) -> float | None:
-    """Return how many times faster than float a target's choice is, from pairs where it was raced; `None`: not measured."""
-    ratio = result.candidate(result.chosen).ratio
-    if ratio is not None:
-        return 1 / ratio
-    if result.p50_us is None or result.float_p50_us is None:
-        return None
-    return result.float_p50_us / result.p50_us
 
 
 def _span(values: Sequence[float | None], form: str) -> str:

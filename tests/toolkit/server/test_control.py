@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from edgeml import ledger
 from edgeml.data.additions import LIST, Addition
 from edgeml.project import Project
+from edgeml.retraining import Retrain as RetrainDocument
 from edgeml.server import releases
 from edgeml.server.alarms import Alarm, open_alarm
 from edgeml.server.broker import Address
@@ -29,7 +30,9 @@ from edgeml_targets.contract.errors import EdgemlError
 
 TARGET = "x86_64-onnxruntime"
 LIMIT_S = 20.0
-LOST = '{"schema": "edgeml.retrain/1", "verdict": "fail", "release": null, "reason": "no better on fresh rows"}'
+LOST = msgspec.json.encode(
+    RetrainDocument(verdict="fail", release=None, reason="no better on fresh rows", champion=None, challenger=None)
+).decode()
 
 
 class Loop:

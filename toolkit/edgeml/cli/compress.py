@@ -151,10 +151,10 @@ def _print_notes(done: Compression) -> None:
 
 
 def _row(result: TargetResult, done: Compression) -> list[Any]:
-    from edgeml.compression import faster
     from edgeml.figures import kilobytes, milliseconds, number
+    from edgeml.report.compression_words import times_faster
 
-    gain = faster(result)
+    gain = times_faster(result)
     return [
         result.target,
         result.chosen,

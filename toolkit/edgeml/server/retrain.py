@@ -20,42 +20,17 @@ import sqlalchemy as sa
 
 from edgeml.figures import percent
 from edgeml.project import Project
+from edgeml.retraining import SCHEMA, Contender
+from edgeml.retraining import Retrain as Document
 from edgeml.server import children
 from edgeml.server.alarms import Alarm, close_alarm, open_alarm
 from edgeml.server.decisions import Decision, decide
 from edgeml.server.store import Store
 from edgeml.server.tables import RELEASES, RETRAINS
 
-SCHEMA: Final = "edgeml.retrain/1"
 BEFORE_S: Final = 0.001
 MEND: Final = "Read fleet/retrain.log, then add labels that show what has changed."
 _LOG = logging.getLogger(__name__)
-
-
-class Contender(msgspec.Struct, frozen=True):
-    """What was measured of a champion or challenger: its artifacts' shares of right answers, a target each."""
-
-    accuracies: dict[str, float | None] = {}
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a retrain says on its standard output; of its document, what is told on.
-
-    Args:
-        schema: Name and version of this document.
-        verdict: `pass` when the challenger won and was released, else `fail`.
-        release: The release's name.
-        reason: Why, one sentence with figures.
-        champion: What ran before, `None` before the first release.
-        challenger: What was made, `None` when it did not come so far.
-    """
-
-    schema: str
-    verdict: str
-    release: str | None = None
-    reason: str = ""
-    champion: Contender | None = None
-    challenger: Contender | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +80,7 @@ class Retrain:
             self._child = children.start(self._command, output=output, errors=log)
         _LOG.info("a retrain runs: %s", reason)
 
-    def poll(self, now: float) -> Result | None:
+    def poll(self, now: float) -> Document | None:
         """Note how a retrain ended, if it did since the last call; return its result where it gave one."""
         if self._child is None or (code := self._child.poll()) is None:
             return None
@@ -134,7 +109,7 @@ class Retrain:
             return None
         return Failed(row.ended_at, 0 if row.verdict == "error" else row.labels)
 
-    def _note(self, result: Result | None, error: str, now: float) -> None:
+    def _note(self, result: Document | None, error: str, now: float) -> None:
         verdict = result.verdict if result else "error"
         detail = result.reason if result else error
         _LOG.info("the retrain ended: %s, %s", verdict, detail)
@@ -159,7 +134,7 @@ class Retrain:
         return self._project.fleet_folder / "retrain.log"
 
 
-def _decision(result: Result | None, detail: str) -> Decision:
+def _decision(result: Document | None, detail: str) -> Decision:
     if result is None:
         return Decision("challenger", "bad", "The retrain ended with an error", detail, "no challenger was made")
     if result.verdict == "pass":
@@ -168,7 +143,7 @@ def _decision(result: Result | None, detail: str) -> Decision:
     return Decision("challenger", "bad", "The challenger did not win", _versus(result), detail)
 
 
-def _versus(result: Result) -> str:
+def _versus(result: Document) -> str:
     """Return what was measured of both sides, the worst of their targets; nothing where nothing was."""
     sides = {"challenger": _worst(result.challenger), "champion": _worst(result.champion)}
     return ", ".join(f"{side} {percent(share)}" for side, share in sides.items() if share is not None)
@@ -179,12 +154,12 @@ def _worst(contender: Contender | None) -> float | None:
     return min(measured, default=None)
 
 
-def _read(file: Path) -> Result | None:
+def _read(file: Path) -> Document | None:
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Result)
+        found = msgspec.json.decode(file.read_bytes(), type=Document)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if found.schema == SCHEMA and found.verdict in ("pass", "fail") else None
+    return found if found.schema == SCHEMA else None
 
 
 def _last_line(file: Path) -> str:
