@@ -22,7 +22,7 @@ from edgeml.ledger import Record
 from edgeml.project import Project
 from edgeml.server.alarms import Alarm, close_alarm, open_alarm, open_since
 from edgeml.server.decisions import POLICY, Decision, decide
-from edgeml.server.judge import MOST_HISTORY, UNKNOWN, Effect, Judgement, References, alarming, judge
+from edgeml.server.judge import CLASSES, MOST_HISTORY, UNKNOWN, Effect, Judgement, References, alarming, judge
 from edgeml.server.releases import manifests
 from edgeml.server.rollout import current_release
 from edgeml.server.store import Store
@@ -280,7 +280,8 @@ def _worst_of(found: Judgement, names: frozenset[str]) -> str:
 def _title(found: Judgement, moved: frozenset[str]) -> str:
     if moved == {UNKNOWN}:
         return f"{percent(found.unknown_share, 0)} of the inputs are unknown"
-    return f"{_worst_of(found, moved - {UNKNOWN}).capitalize()} has drifted"
+    worst = _worst_of(found, moved - {UNKNOWN})
+    return "What is answered has drifted" if worst == CLASSES else f"{worst.capitalize()} has drifted"
 
 
 def _figure(found: Judgement, moved: frozenset[str]) -> str:
