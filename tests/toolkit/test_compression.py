@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgeml.bundling import bundle_project
 from edgeml.compression import Options, compress_file, compress_project, kept_compression, load_compression, summary
 from edgeml.data import prepare
 from edgeml.project import Budget, DataSection, Project, Splits
 from edgeml.project import Compression as Limits
 from edgeml.train.imported import import_model
 from edgeml_compress import Compression
+from edgeml_targets.contract.errors import EdgemlError
 
 HERE, ELSEWHERE = "x86_64-onnxruntime", "raspberrypi5-onnxruntime"
 COMMAND = str(Path(sys.executable).parent / "edgeml")
@@ -122,6 +124,8 @@ def test_a_project_is_compressed_from_its_own_splits(work: Path) -> None:
     with Path(kept.targets[0].artifact).open("ab") as artifact:
         artifact.write(b"x")
     assert kept_compression(project, model) is None
+    with pytest.raises(EdgemlError, match="not what compression made; make it again"):
+        bundle_project(project)
 
 
 def test_a_result_is_found_from_another_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,10 +209,16 @@ def bundle_project(
 
 
 def _of(compression: Compression, targets: Sequence[str]) -> Sequence[TargetResult]:
-    """Return the results of `targets`, of all where none is given."""
+    """Return the results of `targets`, of all where none is given; each one's artifact is as it was made."""
     results = {result.target: result for result in compression.targets}
     for target in targets:
         if target not in results:
             mend = f"choose one of {', '.join(results)}, or add it to edgeml.toml and compress again"
             raise EdgemlError("the model was not compressed for it", where=target, mend=mend)
-    return [results[target] for target in targets or results]
+    found = [results[target] for target in targets or results]
+    for result in found:
+        artifact, said = Path(result.artifact), result.candidate(result.chosen).sha256
+        if not artifact.is_file() or sha256_of(artifact) != said:
+            what = "missing, or not what compression made"
+            raise EdgemlError(what, where=str(artifact), mend="make it again with edgeml compress")
+    return found
