@@ -33,7 +33,7 @@ def stated(project: Project) -> Project:
         f'[success.{level}]\nmetric = "accuracy"\nthreshold = 0.5\nrisk = "x"\n'
         for level in ("business", "ml", "economic")
     )
-    text = (project.root / "edgeml.toml").read_text().replace("[training]", "[training]\nepochs = 2\nbatch = 16")
+    text = (project.root / "edgeml.toml").read_text().replace("[training]", "[training]\nepochs = 5\nbatch = 16")
     (project.root / "edgeml.toml").write_text(text + criteria)
     return project
 
