@@ -66,6 +66,14 @@ def test_data_add_keeps_what_it_is_given(project: Project, tmp_path: Path) -> No
     assert again.returncode == 0 and "was added before" in again.stdout
 
 
+def test_data_add_says_so_when_nothing_is_new(project: Project, tmp_path: Path) -> None:
+    arrays = np.load(project.root / "digits.npz")
+    np.savez(tmp_path / "same.npz", inputs=arrays["inputs"][:5], labels=arrays["labels"][:5])
+    done = edgeml("data", "add", tmp_path / "same.npz", cwd=project.root)
+    assert done.returncode == 0 and "Nothing new: all 5 samples are known already" in done.stdout
+    assert "added" not in done.stdout and "learns" not in done.stdout
+
+
 def test_a_project_is_trained_judged_and_imported_into(stated: Project) -> None:
     trained = document("edgeml.train/1", "train", cwd=stated.root)
     file = stated.root / str(trained["onnx"])
@@ -75,6 +83,9 @@ def test_a_project_is_trained_judged_and_imported_into(stated: Project) -> None:
     assert document("edgeml.eval/1", "eval", trained["onnx"], cwd=stated.root)["accuracy"] == judged["accuracy"]
     imported = document("edgeml.import/1", "import", trained["onnx"], cwd=stated.root)
     assert imported["model"] != trained["model"]
+    released = edgeml("fleet", "release", cwd=stated.root)  # compresses first, and says what it does meanwhile
+    assert released.returncode == 0 and "Measured" in released.stderr and "Released" in released.stderr
+    assert "No window has come yet" in edgeml("fleet", "telemetry", cwd=stated.root).stdout
     shown = edgeml("eval", "--split", "validation", cwd=stated.root)
     assert "of 120 samples right on x86_64-onnxruntime (95 %:" in shown.stdout
 

@@ -68,15 +68,20 @@ def add(samples: Samples, labels: LabelsFile = None, project: ProjectFolder = Pa
         typer.echo(msgspec.json.encode({"schema": "edgeml.addition/1", "addition": addition}))
         return
     new = len(read_additions(found)) > before
+    nothing_new = new and addition.known == addition.samples
     classes = ", ".join(f"{n:,} of {name}" for name, n in addition.classes.items())
-    headline(f"{addition.samples:,} samples added: {classes}." if new else f"{samples} was added before.")
-    if addition.known:
+    if nothing_new:
+        headline(f"Nothing new: all {addition.samples:,} samples are known already and change nothing.")
+    else:
+        headline(f"{addition.samples:,} samples added: {classes}." if new else f"{samples} was added before.")
+    if addition.known and not nothing_new:
         typer.echo(f"  {addition.known:,} of them were known already and change nothing.")
     if addition.relabelled:
         typer.echo(
             f"  {addition.relabelled:,} of those came with another label: the old one stands. Correct it where it is from."
         )
-    typer.echo("  edgeml train        learns from them")
+    if not nothing_new:
+        typer.echo("  edgeml train        learns from them")
 
 
 def _show(dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from edgeml.cli.options import AsJson, ProjectFolder
-from edgeml.cli.terminal import headline, table
+from edgeml.cli.terminal import Steps, headline, table
 
 if TYPE_CHECKING:
     from edgeml.server.store import Store
@@ -67,6 +67,9 @@ def telemetry(
     if json:
         typer.echo(queries.to_json(found))
         return
+    if not found.windows:
+        headline("No window has come yet. A running agent sends one every fleet.window_s seconds.")
+        return
     rows = [
         (
             w.device,
@@ -81,7 +84,7 @@ def telemetry(
         for w in found.windows
     ]
     table(("device", "ended", "release", "answers", "unknown", "errors", "p50", "p99"), rows, left=3)
-    headline(f"{len(found.windows)} windows, newest first.")
+    headline(f"{len(found.windows)} window{'s' * (len(found.windows) != 1)}, newest first.")
 
 
 @app.command("decisions")
@@ -154,7 +157,7 @@ def release(project: ProjectFolder = Path(), json: AsJson = False) -> None:
     from edgeml import stages
     from edgeml.project import load_project
 
-    found = stages.release(load_project(project))
+    found = stages.release(load_project(project), progress=Steps())
     if json:
         typer.echo(msgspec.json.encode(found))
         return
