@@ -50,6 +50,7 @@ def test_a_folder_becomes_a_device_and_none_again(served: Project, tmp_path: Pat
         (("dir:", "--target", TARGET), "no destination; write dir:PATH"),
         (("elsewhere", "--target", TARGET), "no destination; write dir:PATH"),
         (("dir:cam", "--target", "x86_64-onnxruntim"), "did you mean x86_64-onnxruntime?"),
+        (("dir:cam", "--target", "x86_64-litert"), "add it to targets in edgeml.toml, then make one"),
         (("dir:/nowhere/cam", "--uninstall"), "there is no device"),
     ],
 )

@@ -165,7 +165,9 @@ def test_what_is_not_acknowledged_survives_a_kill(broker: Broker, connect: Calla
 def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(EdgemlError, match=rf"^port {port} on 127\.0\.0\.1: .*in use.*choose another port$"):
+        with pytest.raises(
+            EdgemlError, match=rf"^port {port} on 127\.0\.0\.1: .*in use.*choose another with --mqtt-port$"
+        ):
             Broker.start(Listen(port=port), tmp_path / "broker", {})
 
 

@@ -49,7 +49,10 @@ def released(project: Project, target: str) -> tuple[str, FirstBundle]:
     finally:
         store.close()
     if name is None:
-        raise EdgemlError("no release has a bundle for it", where=target, mend="make one with edgeml fleet release")
+        missing = "" if target in project.targets else "add it to targets in edgeml.toml, then "
+        raise EdgemlError(
+            "no release has a bundle for it", where=target, mend=f"{missing}make one with edgeml fleet release"
+        )
     file = bundle_file(project, read_release(project, name).bundles[target].sha256)
     manifest = read_manifest(file)
     settings = manifest.settings

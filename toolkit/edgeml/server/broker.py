@@ -275,12 +275,12 @@ def free_port(host: str, port: int) -> int:
     Raises:
         EdgemlError: The port is taken, or `host` is no address of this machine.
     """
-    with listening(host, port) as bound:
+    with listening(host, port, option="--mqtt-port") as bound:
         return int(bound.getsockname()[1])
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket bound to `host` and `port`.
+def listening(host: str, port: int, *, option: str = "--port") -> socket.socket:
+    """Return a socket bound to `host` and `port`, which people choose by `option`.
 
     Raises:
         EdgemlError: The port is taken, or `host` is no address of this machine.
@@ -296,7 +296,9 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise EdgemlError(
-            f"cannot listen there: {error.strerror}", where=f"port {port} on {host}", mend="choose another port"
+            f"cannot listen there: {error.strerror}",
+            where=f"port {port} on {host}",
+            mend=f"choose another with {option}",
         ) from error
     return bound
 
