@@ -22,6 +22,8 @@ Made from `--help` by `tests/toolkit/cli/test_reference.py`. Every command takes
 interrupted.
 """
 
+AS_TYPED = "import sys; from edgeml.cli import main; sys.argv[0] = 'edgeml'; main()"  # lines wrap as people see them
+
 
 def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield path, command
@@ -35,13 +37,13 @@ ALL = list(commands(typer.main.get_command(build()), ()))
 
 def help_of(path: tuple[str, ...]) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "edgeml", *path, "--help"],
+        [sys.executable, "-c", AS_TYPED, *path, "--help"],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
     )
-    return done.stdout.replace("python -m edgeml", "edgeml").strip()
+    return done.stdout.strip()
 
 
 def test_the_page_is_what_help_says() -> None:
