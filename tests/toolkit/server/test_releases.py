@@ -219,6 +219,8 @@ def test_enrolling_again_changes_the_secret_and_keeps_the_history(
     assert not knows_token(first.token, kept)
     assert (device.group, device.last_seen) == ("line-c", 1002.0)
     revoke(store, "line-b-07")
+    with store.reading() as connection:
+        assert connection.execute(sa.select(DEVICES)).all() == []  # no rollout waits for it
     with pytest.raises(EdgemlError, match="line-b-07: has no credentials"):
         revoke(store, "line-b-07")
     enrol(project, "line-b-07", "line-b", TARGET)  # the name is free again

@@ -97,10 +97,19 @@ def main() -> NoReturn:
         sys.exit(0)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from edgeml import __version__
+
+        typer.echo(f"edgeml {__version__}")
+        raise typer.Exit
+
+
 def _main_options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_print_version, is_eager=True),
 ) -> None:
-    del debug  # `main` reads it, wherever it stands on the line
+    del debug, version  # `main` reads the one wherever it stands on the line, the other was answered
 
 
 def _say(message: str) -> None:

@@ -16,7 +16,7 @@ from edgeml.server.broker import token_hash
 from edgeml.server.releases import public_key
 from edgeml.server.running import need_running
 from edgeml.server.store import Store
-from edgeml.server.tables import CREDENTIALS, DEVICES
+from edgeml.server.tables import ALARMS, CREDENTIALS, DEVICES
 from edgeml_agent.messages import NAME
 from edgeml_targets.contract.errors import EdgemlError
 
@@ -110,13 +110,17 @@ def _enrol(
 
 
 def revoke(store: Store, device: str) -> None:
-    """Let a device in no more; what it sent stays.
+    """Let a device in no more: it is none of the fleet's, so no rollout waits for it; what it sent stays.
 
     Raises:
         EdgemlError: It has no credentials.
     """
     with store.writing() as connection:
         gone = connection.execute(sa.delete(CREDENTIALS).where(CREDENTIALS.c.device == device))
+        connection.execute(sa.delete(DEVICES).where(DEVICES.c.device == device))
+        connection.execute(
+            sa.update(ALARMS).where(ALARMS.c.device == device, ALARMS.c.closed_at.is_(None)).values(closed_at=time.time())
+        )
     if not gone.rowcount:
         raise EdgemlError("has no credentials", where=device, mend="see edgeml fleet ls")
 
