@@ -44,8 +44,8 @@ class Pace:
     answers: int
 
 
-FULL: Final = Pace(live=0.4, epochs=14, answers=1000)
-FAST: Final = Pace(live=0.2, epochs=6, answers=500)
+FULL: Final = Pace(live=0.4, epochs=10, answers=1000)
+FAST: Final = Pace(live=0.2, epochs=4, answers=500)
 
 
 @dataclass(frozen=True)

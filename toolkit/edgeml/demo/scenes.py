@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 QUIET_WINDOWS: Final = 12  # judged before the corruption; 10 are asked
 SCENE_LIMIT_S: Final = 120.0
 RETRAIN_LIMIT_S: Final = 400.0
-CALM_PAUSE_S: Final = 0.5  # while the retrain has the processor: agents and training share it here, not in the field
+CALM_PAUSE_S: Final = 0.3  # while the retrain has the processor: agents and training share it here, not in the field
 SEED: Final = 7
 
 
