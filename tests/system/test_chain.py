@@ -103,6 +103,18 @@ def test_the_drill_finds_a_fallback_that_answers_otherwise(project: Project, tmp
     assert found.right < found.golden
 
 
+def test_the_way_back_is_tried_also_for_hardware_that_is_not_here(project: Project, tmp_path: Path) -> None:
+    champion = stages.champion_of(project)
+    assert champion is not None
+    opened = contract.open_bundle(champion.bundles["x86_64-onnxruntime"], tmp_path / "slot")
+    foreign = msgspec.structs.replace(opened.manifest.settings, target="raspberrypi5-onnxruntime")
+    manifest = msgspec.structs.replace(opened.manifest, settings=foreign)
+    bundle = tmp_path / "pi.bundle"
+    contract.write_bundle(bundle, manifest, opened.artifact, opened.golden_file.read_bytes())
+    (found,) = drill.drills({"raspberrypi5-onnxruntime": bundle}, {"raspberrypi5-onnxruntime": bundle})
+    assert found.right == found.golden > 0
+
+
 def test_an_artifact_over_its_size_budget_is_not_released(project: Project) -> None:
     file = project.root / "edgeml.toml"
     file.write_text(file.read_text() + "\n[budgets.x86_64-litert]\nsize_bytes = 100\n")

@@ -80,3 +80,15 @@ def test_only_an_insufficient_verdict_can_be_waived_and_the_waiver_holds_for_its
 def test_evidence_of_another_gate_is_a_bug(project: Project) -> None:
     with pytest.raises(TypeError):
         lifecycle.record(project, "no_drift", StalenessEvidence("m", 1.0), subject="m")
+
+
+def test_the_project_file_waives_by_name_and_reason_what_is_insufficient_and_nothing_that_fails(
+    project: Project,
+) -> None:
+    waiving = project.model_copy(update={"waivers": {"no_sample_in_two_splits": "the set is tiny"}})
+    empty = {**SPLITS, "test": 0}
+    said = lifecycle.record(waiving, "no_sample_in_two_splits", SplitsEvidence("d", empty, 0), subject="d")
+    assert (said.verdict, said.by, said.reason) == (Verdict.WAIVED, "edgeml.toml", "the set is tiny")
+    lifecycle.require([said])
+    failed = lifecycle.record(waiving, "no_sample_in_two_splits", SplitsEvidence("d", SPLITS, 1), subject="d")
+    assert failed.verdict == Verdict.FAIL

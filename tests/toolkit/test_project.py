@@ -36,6 +36,7 @@ WRONG = [
     ('"x86_64-openvino",', '"x86_64-openvin",', "did you mean x86_64-openvino?"),
     ("[budgets.x86_64-litert]", "[budgets.x86_64-litter]", "not among the targets; did you mean x86_64-litert?"),
     ('network = "resnet8"', 'network = "resnet"', "'resnet': no such network; did you mean resnet8?"),
+    ("scope =", "waivers = {fits_budgets = 'none'}\nscope =", "no such gate; did you mean fits_budget?"),
     ("test = 0.2 ", "test = 0.9 ", "the shares leave -0.11 to train on, 0.1 at least"),
     ('colour = "grey"', 'colour = "gray"', "input should be 'rgb' or 'grey'"),
     ("size_bytes = 200_000", "size = 200_000", "no such key; did you mean size_bytes?"),

@@ -11,6 +11,8 @@ from edgeml.gates.fallback_tried import Drill
 from edgeml_agent.infer import load_engine
 from edgeml_agent.selftest import self_test
 from edgeml_agent.slots import unpack
+from edgeml_targets.contract.bundle import read_manifest
+from edgeml_targets.runtimes import installed
 
 
 def drill(new: Path, fallback: Path, *, target: str) -> Drill:
@@ -40,5 +42,17 @@ def drill(new: Path, fallback: Path, *, target: str) -> Drill:
 
 
 def drills(new: Mapping[str, Path], fallbacks: Mapping[str, Path]) -> tuple[Drill, ...]:
-    """Try the way back of every target that has both bundles."""
-    return tuple(drill(path, fallbacks[target], target=target) for target, path in new.items() if target in fallbacks)
+    """Try the way back of every target that has both bundles and whose artifacts can be loaded here.
+
+    The processor need not be the target's: a Raspberry Pi's ONNX file is loaded by ONNX Runtime here, too.
+    """
+    return tuple(
+        drill(path, fallbacks[target], target=target)
+        for target, path in new.items()
+        if target in fallbacks and _loads_here(path)
+    )
+
+
+def _loads_here(bundle: Path) -> bool:
+    settings = read_manifest(bundle).settings
+    return settings.device == "cpu" and installed(settings.runtime)

@@ -12,7 +12,7 @@ import msgspec
 from edgeml import ledger
 from edgeml.gates import Gate, Phase, Verdict, all_gates, find_gate
 from edgeml.ledger import Fault, Record
-from edgeml.project import Project
+from edgeml.project import FILE, Project
 from edgeml_targets.contract.errors import EdgemlError, GateFailed
 
 WORST_FIRST: Final = (Verdict.FAIL, Verdict.INSUFFICIENT, Verdict.PENDING, Verdict.WAIVED, Verdict.PASS)
@@ -75,18 +75,27 @@ def record(project: Project, gate: str, evidence: msgspec.Struct, *, subject: st
     if not isinstance(evidence, found.evidence):
         raise TypeError(f"{gate} judges {found.evidence.__name__}, not {type(evidence).__name__}")
     finding = found.judge(evidence, project)
-    earlier = _latest(project).get(gate)
-    if (
-        finding.verdict == Verdict.INSUFFICIENT
-        and earlier
-        and earlier.verdict == Verdict.WAIVED
-        and earlier.subject == subject
-    ):
-        finding = msgspec.structs.replace(finding, verdict=Verdict.WAIVED, reason=earlier.reason)
-        asked_by = earlier.by  # who took the responsibility
+    if finding.verdict == Verdict.INSUFFICIENT and (waiver := _waiver(project, gate, subject)) is not None:
+        finding = msgspec.structs.replace(finding, verdict=Verdict.WAIVED, reason=waiver.reason)
+        asked_by = waiver.by  # who took the responsibility
     told = {name: _short(getattr(finding, name)) for name in ("value", "threshold", "reason")}
     written = _record(found, subject, asked_by, msgspec.structs.asdict(msgspec.structs.replace(finding, **told)))
     return ledger.append(project.ledger, msgspec.json.format(msgspec.json.encode(evidence), indent=1), written)
+
+
+class _Waiver(msgspec.Struct, frozen=True):
+    by: str
+    reason: str
+
+
+def _waiver(project: Project, gate: str, subject: str) -> _Waiver | None:
+    """Return who let a gate's insufficient verdict on `subject` through, and why; `None` when nobody did."""
+    earlier = _latest(project).get(gate)
+    if earlier is not None and earlier.verdict == Verdict.WAIVED and earlier.subject == subject:
+        return _Waiver(earlier.by, earlier.reason)
+    if gate in project.waivers:
+        return _Waiver(FILE, project.waivers[gate])
+    return None
 
 
 def require(records: Iterable[Record]) -> None:

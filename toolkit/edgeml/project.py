@@ -18,6 +18,7 @@ from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.target import Described, Target, find_target
 
 FILE: Final = "edgeml.toml"
+GATES: Final = Path(__file__).parent / "gates"
 STARTER: Final = Path(__file__).parent / "starter" / FILE
 IGNORED: Final = b".edgeml/\nfleet/\n"  # for git: the workspace, and the fleet's keys and database
 MOST_BYTES: Final = 1 << 20
@@ -206,6 +207,8 @@ class Project(Described):
         scope: What the model is for, in a sentence or two.
         targets: Names of the targets that it is made for.
         budgets: What each may spend.
+        waivers: Gates whose insufficient verdicts are let through, each with the reason; `fits_budget` where no device's
+            latency can be measured here, say. A failed gate cannot be waived.
     """
 
     root: Path
@@ -217,6 +220,7 @@ class Project(Described):
     training: Training = Training()
     compression: Compression = Compression()
     budgets: dict[str, Budget] = Field(default_factory=dict)
+    waivers: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     fleet: Fleet = Fleet()
 
     @property
@@ -318,6 +322,10 @@ def _wrong_names(project: Project) -> Iterator[tuple[list[str | int], EdgemlErro
     for name in project.budgets:
         if name not in project.targets:
             yield ["budgets", name], EdgemlError("not among the targets", where=name, mend=_near(name, project.targets))
+    gates = sorted(file.stem for file in GATES.glob("[a-z]*.py"))
+    for name in project.waivers:
+        if name not in gates:
+            yield ["waivers", name], EdgemlError("no such gate", where=name, mend=_near(name, gates))
     network = project.training.network
     if ":" not in network and network not in network_names():
         mend = _near(network, network_names()) + " Or name your own, module:function"

@@ -183,7 +183,7 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
     races = _races(runnable, evaluated.champion)
     judged = {
         "fits_budget": evidence.of_budget(model, compression, races, evaluated.champion),
-        "fallback_tried": FallbackEvidence(model.id, drills(runnable, evaluated.fallbacks)),
+        "fallback_tried": FallbackEvidence(model.id, drills(evaluated.bundles, evaluated.fallbacks)),
     }
     _judge(project, judged, subject=model.id)
     store = Store.of(project)

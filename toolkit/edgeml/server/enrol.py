@@ -119,7 +119,9 @@ def revoke(store: Store, device: str) -> None:
         gone = connection.execute(sa.delete(CREDENTIALS).where(CREDENTIALS.c.device == device))
         connection.execute(sa.delete(DEVICES).where(DEVICES.c.device == device))
         connection.execute(
-            sa.update(ALARMS).where(ALARMS.c.device == device, ALARMS.c.closed_at.is_(None)).values(closed_at=time.time())
+            sa.update(ALARMS)
+            .where(ALARMS.c.device == device, ALARMS.c.closed_at.is_(None))
+            .values(closed_at=time.time())
         )
     if not gone.rowcount:
         raise EdgemlError("has no credentials", where=device, mend="see edgeml fleet ls")

@@ -261,7 +261,9 @@ def _end_refused(connection: sa.Connection, id: int, rollout: Rollout, refused: 
 def _waiting(rollout: Rollout) -> Alarm:
     title = f"The canary of {rollout.release} waits"
     detail = f"none of {', '.join(rollout.canaries[:5])} is heard of and can take it up"
-    return Alarm("canary", "warn", title, detail, "Bring one back, revoke it, or end the rollout with edgeml fleet rollback.")
+    return Alarm(
+        "canary", "warn", title, detail, "Bring one back, revoke it, or end the rollout with edgeml fleet rollback."
+    )
 
 
 def _roll_back(connection: sa.Connection, rollout: Rollout, reason: str, now: float) -> None:
