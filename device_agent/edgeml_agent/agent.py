@@ -152,7 +152,7 @@ def _alone(folder: DeviceFolder) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise EdgemlError("another agent runs here", where=str(folder.root), mend="stop it first") from error
+        raise EdgemlError("another agent runs here", where=str(folder.root.resolve()), mend="stop it first") from error
     try:
         folder.running.unlink(missing_ok=True)  # of an agent that was killed
         yield

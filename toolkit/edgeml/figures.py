@@ -23,6 +23,16 @@ def number(value: float | None, decimals: int = 0, unit: str = "") -> str:
     return f"{written}{_SPACE}{unit}" if unit else written
 
 
+def counted(count: int, one: str, more: str) -> str:
+    """Return how many there are, in the right number.
+
+    Example:
+        >>> counted(1, "canary", "canaries"), counted(2, "canary", "canaries")
+        ('1 canary', '2 canaries')
+    """
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def percent(share: float | None, decimals: int = 1) -> str:
     """Return a share of 1 as percent.
 

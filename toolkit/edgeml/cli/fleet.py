@@ -28,6 +28,7 @@ def ls(project: ProjectFolder = Path(), json: AsJson = False) -> None:
 
     Example: edgeml fleet ls
     """
+    from edgeml.figures import counted
     from edgeml.server import queries
 
     found = queries.fleet(_store(project))
@@ -43,7 +44,7 @@ def ls(project: ProjectFolder = Path(), json: AsJson = False) -> None:
     ]
     table(("device", "state", "group", "target", "release", "last seen"), rows, left=5)
     healthy = sum(d.state == "healthy" for d in found.devices)
-    headline(f"{healthy} of {len(found.devices)} devices are healthy.")
+    headline(f"{healthy} of {counted(len(found.devices), 'device', 'devices')} healthy.")
     for device in found.devices:
         if device.reason and device.state in ("degraded", "silent"):
             typer.echo(f"{device.device}: {device.reason}")

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from edgeml import lifecycle
-from edgeml.figures import percent
+from edgeml.figures import counted, percent
 from edgeml.gates import Verdict, canary_healthy
 from edgeml.gates.canary_healthy import CanaryEvidence
 from edgeml.ledger import Record
@@ -69,7 +69,7 @@ def start(connection: sa.Connection, release: str, fleet: Fleet, *, now: float) 
     why = f"{canaries} first" if rollout.canaries else "no device runs anything yet"
     decide(
         connection,
-        Decision("rollout", "run", f"{release} is rolled out", f"{len(rollout.canaries)} canaries", why),
+        Decision("rollout", "run", f"{release} is rolled out", counted(len(rollout.canaries), "canary", "canaries"), why),
         now,
     )
     advance(connection, fleet, now)
