@@ -69,7 +69,9 @@ def start(connection: sa.Connection, release: str, fleet: Fleet, *, now: float) 
     why = f"{canaries} first" if rollout.canaries else "no device runs anything yet"
     decide(
         connection,
-        Decision("rollout", "run", f"{release} is rolled out", counted(len(rollout.canaries), "canary", "canaries"), why),
+        Decision(
+            "rollout", "run", f"{release} is rolled out", counted(len(rollout.canaries), "canary", "canaries"), why
+        ),
         now,
     )
     advance(connection, fleet, now)
