@@ -69,7 +69,7 @@ def test_a_challenger_that_won_is_noted_with_its_release(project: Project, store
     assert (row.verdict, row.release, row.labels, row.ended_at) == ("pass", "r2", 250, 200.0)
     decision = last_decision(store)
     assert (decision.kind, decision.status, decision.title) == ("challenger", "ok", "The challenger won and is r2")
-    assert decision.figure.replace("\u00a0", " ") == "challenger 96.3 %, champion 25.0 %"
+    assert decision.figure.replace("\u00a0", " ") == "test split: challenger 96.3 %, champion 25.0 %"
     assert open_alarms(store) == []
 
 

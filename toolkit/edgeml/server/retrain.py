@@ -144,9 +144,13 @@ def _decision(result: Document | None, detail: str) -> Decision:
 
 
 def _versus(result: Document) -> str:
-    """Return what was measured of both sides, the worst of their targets; nothing where nothing was."""
+    """Return both sides' accuracy on the test split, the worst of their targets; nothing where nothing was measured.
+
+    It is said where that was measured: a challenger wins on fresh labels, and may be a little worse here.
+    """
     sides = {"challenger": _worst(result.challenger), "champion": _worst(result.champion)}
-    return ", ".join(f"{side} {percent(share)}" for side, share in sides.items() if share is not None)
+    measured = ", ".join(f"{side} {percent(share)}" for side, share in sides.items() if share is not None)
+    return f"test split: {measured}" if measured else ""
 
 
 def _worst(contender: Contender | None) -> float | None:
