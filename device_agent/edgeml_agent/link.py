@@ -33,7 +33,8 @@ class Pace:
     """How patient the link is.
 
     Args:
-        answer_s: Without an answer for so long, everything unanswered is said again; doubles up to `longest_answer_s`.
+        answer_s: When one message waits so long for its answer, everything unanswered is said again. It doubles each
+            time, up to `longest_answer_s`, until everything is answered or the connection is new.
         longest_answer_s: See `answer_s`.
         reconnect_s: Before the second attempt to connect; doubles up to `longest_reconnect_s`.
         longest_reconnect_s: See `reconnect_s`.
@@ -64,8 +65,8 @@ class Link:
         self._more = True  # there may be something to say
         self._round = 0  # grows when everything is to be said again
         self._position = 0  # what was written up to here was said in this round
-        self._unanswered: set[tuple[str, int]] = set()
-        self._answer_s, self._answer_by = pace.answer_s, 0.0
+        self._unanswered: dict[tuple[str, int], float] = {}  # (boot, sequence) -> when it was said; the oldest first
+        self._answer_s = pace.answer_s
         self._client = self._new_client()
 
     def connect(self) -> None:
@@ -114,14 +115,20 @@ class Link:
         """Wait until there is something to say and leave to say it; `False` when it is time to stop."""
         with self._changed:
             while not self._stopping:
-                now = time.monotonic()
-                if self._unanswered and now >= self._answer_by:
+                left = self._patience_s()
+                if left is not None and left <= 0:
                     self._answer_s = min(2 * self._answer_s, self._pace.longest_answer_s)
                     self._begin_round()
+                    left = None
                 if self._connected and self._more and len(self._unanswered) < MOST_UNANSWERED:
                     return True
-                self._changed.wait(self._answer_by - now if self._unanswered else None)
+                self._changed.wait(left)
         return False
+
+    def _patience_s(self) -> float | None:
+        """How long the oldest unanswered message may still wait: answers to younger ones do not prolong it."""
+        oldest = next(iter(self._unanswered.values()), None)
+        return None if oldest is None else oldest + self._answer_s - time.monotonic()
 
     def _say_more(self) -> bool:
         """Publish what waits, as far as there may be unanswered messages; `False` when the client takes no more now."""
@@ -134,12 +141,11 @@ class Link:
             with self._changed:
                 if self._round != this_round:
                     return True
-                if not self._unanswered:
-                    self._answer_by = time.monotonic() + self._answer_s
-                self._unanswered.add((waiting.boot, waiting.sequence))  # first: the answer may come at once
+                # Before it is said: the answer may come at once.
+                self._unanswered[(waiting.boot, waiting.sequence)] = time.monotonic()
             if self._client.publish(up_topic(self._identity.device), waiting.payload, QOS).rc != 0:
                 with self._changed:
-                    self._unanswered.discard((waiting.boot, waiting.sequence))
+                    self._unanswered.pop((waiting.boot, waiting.sequence), None)
                 return False
             with self._changed:
                 if self._round == this_round:
@@ -201,8 +207,9 @@ class Link:
             return
         if isinstance(said, Stored):
             with self._changed:
-                self._unanswered.difference_update((said.boot, sequence) for sequence in said.sequences)
-                self._answer_s = self._pace.answer_s
-                self._answer_by = time.monotonic() + self._answer_s
+                for sequence in said.sequences:
+                    self._unanswered.pop((said.boot, sequence), None)
+                if not self._unanswered:
+                    self._answer_s = self._pace.answer_s
                 self._more = True
                 self._changed.notify_all()

@@ -116,6 +116,28 @@ def test_what_is_not_answered_is_said_again(linked: Linked, fleet: Any, draft: R
     assert fleet.deliveries == 6
 
 
+def test_one_that_is_lost_is_said_again_while_others_are_answered(
+    linked: Linked, fleet: Any, draft: Report, eventually: Eventually
+) -> None:
+    """Traffic quicker than the patience, as with short windows: answers to the others must not put the lost one off."""
+    lost: list[int] = []
+
+    def the_first_once(message: Report) -> bool:
+        if message.sequence == 1 and not lost:
+            lost.append(1)
+            return True
+        return False
+
+    fleet.forgets = the_first_once
+    said = linked.say(draft, 1)
+
+    def another_is_answered_and_the_first_is_there() -> bool:
+        said.update(linked.say(draft, 1))
+        return bool(lost) and said - set(fleet.received) <= {max(said, key=lambda name: name[2])}
+
+    eventually(another_is_answered_and_the_first_is_there, "the lost one is there, in the middle of traffic", 5)
+
+
 def test_a_server_that_never_answers_gets_no_flood(
     linked: Linked, fleet: Any, draft: Report, eventually: Eventually
 ) -> None:
