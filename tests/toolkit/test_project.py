@@ -41,7 +41,9 @@ WRONG = [
     ('colour = "grey"', 'colour = "gray"', "input should be 'rgb' or 'grey'"),
     ("size_bytes = 200_000", "size = 200_000", "no such key; did you mean size_bytes?"),
     ("size = [28, 28]", "size = [\n28,\n'x']", "data.size[1]: 'x'"),
-    ("[data]", "[data", "Expected ']'"),
+    ("[data]", "[data", "[data: expected ']'"),
+    ("epochs = 8", "epochs = eight", "epochs = eight: invalid value; text goes in quotes, numbers without"),
+    ("epochs = 8", "epochs = 8 or so", "text goes in quotes, numbers without"),
     ("name =", "root = 'x'\nname =", "root: no such key"),
 ]
 

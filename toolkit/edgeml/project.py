@@ -259,7 +259,7 @@ def load_project(folder: Path = Path()) -> Project:
     try:
         written = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise syntax_error(error, file) from error
+        raise syntax_error(error, text=text, file=file) from error
     if "root" in written:
         raise value_error(["root"], "no such key", nearest_key(["root"], Project), text=text, file=file)
     try:

@@ -15,6 +15,7 @@ from edgeml_targets.contract.errors import EdgemlError
 
 Path_ = tuple[str, ...]
 LONGEST_VALUE: Final = 40
+WRONG_VALUES: Final = ("Invalid value", "Expected newline or end of document after a statement")  # of tomllib
 
 
 def lines_of(text: str) -> dict[Path_, int]:
@@ -48,11 +49,15 @@ def lines_of(text: str) -> dict[Path_, int]:
     return found
 
 
-def syntax_error(error: tomllib.TOMLDecodeError, file: Path) -> EdgemlError:
-    """Return the error of a file that is no TOML."""
-    found = re.fullmatch(r"(.*) \(at (line \d+).*\)", str(error))
-    what = f"{found[2]}: {found[1]}" if found else str(error)
-    return EdgemlError(what, where=str(file), mend="correct the line, or let edgeml init write a new one elsewhere")
+def syntax_error(error: tomllib.TOMLDecodeError, *, text: str, file: Path) -> EdgemlError:
+    """Return the error of a file that is no TOML, with the line that is none."""
+    said, mend = str(error), "correct the line, or let edgeml init write a new one elsewhere"
+    if said.startswith(WRONG_VALUES):
+        mend = "text goes in quotes, numbers without"
+    if found := re.fullmatch(r"(.*) \(at line (\d+).*\)", said):
+        line = text.split("\n")[int(found[2]) - 1].strip()[:LONGEST_VALUE]
+        said = f"line {found[2]}: {line}: {found[1][:1].lower()}{found[1][1:]}"
+    return EdgemlError(said, where=str(file), mend=mend)
 
 
 def value_error(path: Sequence[str | int], what: str, mend: str, *, text: str, file: Path) -> EdgemlError:
