@@ -72,6 +72,13 @@ def test_help_shows_the_options_of_a_model_and_the_subcommand(tmp_path: Path) ->
     assert "Example:" in edgeml("bench", "compare", "--help", cwd=tmp_path).stdout
 
 
+def test_a_wrong_option_shows_the_usage_as_people_type_it(tmp_path: Path) -> None:
+    done = edgeml("bench", "kws.onnx", "--no-such-option", cwd=tmp_path)
+    usage, error = done.stderr.splitlines()
+    assert done.returncode == 2 and usage == "Usage: edgeml bench MODEL [OPTIONS]"
+    assert error.startswith("error: No such option: --no-such-option")
+
+
 def test_the_default_target_is_the_targets_room_s() -> None:
     assert DEFAULT_TARGET == TARGET
 

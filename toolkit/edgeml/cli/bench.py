@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from edgeml.cli.options import AsJson, TargetName, Threads
 
@@ -39,6 +39,13 @@ class _ModelFirst(TyperGroup):
         self.format_commands(ctx, formatter)
 
 
+class _Unnamed(TyperCommand):
+    """The command of a MODEL, which nobody calls by its name."""
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        formatter.write_usage(ctx.parent.command_path, "MODEL [OPTIONS]")
+
+
 app = typer.Typer(cls=_ModelFirst, no_args_is_help=True)
 
 ModelFile = Annotated[Path, typer.Argument(help="An ONNX file, or an artifact of ours.", show_default=False)]
@@ -57,7 +64,7 @@ def _bench() -> None:
     """
 
 
-@app.command(MODEL, hidden=True)
+@app.command(MODEL, cls=_Unnamed, hidden=True)
 def bench(
     model: ModelFile,
     target: TargetName = DEFAULT_TARGET,
