@@ -75,7 +75,7 @@ def test_help_shows_the_options_of_a_model_and_the_subcommand(tmp_path: Path) ->
 def test_a_wrong_option_shows_the_usage_as_people_type_it(tmp_path: Path) -> None:
     done = edgeml("bench", "kws.onnx", "--no-such-option", cwd=tmp_path)
     usage, error = done.stderr.splitlines()
-    assert done.returncode == 2 and usage == "Usage: edgeml bench MODEL [OPTIONS]"
+    assert done.returncode == 2 and usage.endswith("edgeml bench MODEL [OPTIONS]")
     assert error.startswith("error: No such option: --no-such-option")
 
 
