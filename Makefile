@@ -20,8 +20,10 @@ $(READY): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/edgeml demo $(ARGS)
 
+# Rooms are tested side by side; whole scenarios one after the other, because they measure.
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --ignore tests/system -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/system $(ARGS)
 
 test-all: install
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)

@@ -33,9 +33,15 @@ def alive() -> list[str]:
     return found
 
 
+def heed_ctrl_c() -> None:
+    """A job in a script's background is born deaf to Ctrl-C, and so would be its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def demo(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "edgeml", "demo", "--fast", *more],
+        preexec_fn=heed_ctrl_c,
         cwd=folder,
         env={**os.environ, "EDGEML_TEST": MARK},
         stdout=subprocess.PIPE,
