@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,30 @@ def test_a_project_is_trained_judged_and_imported_into(stated: Project) -> None:
 def test_a_gate_that_does_not_hold_stops_the_training(project: Project) -> None:
     done = edgeml("train", cwd=project.root)
     assert done.returncode == 1 and "Traceback" not in done.stderr and not (project.workspace / "models").exists()
+
+
+METRIC = """
+import sys
+
+def accuracy(labels, scores):
+    print("scored", file=sys.stderr, flush=True)
+    return float((scores.argmax(1) == labels).mean())
+"""
+
+
+def test_an_interrupted_training_says_how_it_goes_on(stated: Project) -> None:
+    (stated.root / "own.py").write_text(METRIC)
+    file = stated.root / "edgeml.toml"
+    file.write_text(file.read_text().replace("epochs = 5", 'epochs = 1000\npatience = 1000\nmetric = "own:accuracy"'))
+    command = [sys.executable, "-m", "edgeml", "train"]
+    with subprocess.Popen(command, cwd=stated.root, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr is not None
+        scored = (line for line in training.stderr if line == "scored\n")
+        assert next(scored) and next(scored)  # so the first epoch is kept
+        training.send_signal(signal.SIGINT)
+        said = training.stderr.read()
+    assert training.returncode == 130 and list(stated.workspace.glob("checkpoints/*.pt"))
+    assert said.endswith("error: interrupted; the same command goes on with a training after its last whole epoch\n")
 
 
 BAD = {

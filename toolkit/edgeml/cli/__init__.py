@@ -18,6 +18,7 @@ from edgeml_targets.contract.errors import EdgemlError
 
 INTERRUPTED: Final = 130
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer carries its own click since 0.26
+RESUMING: Final = {"train", "retrain"}
 NOT_COMMANDS: Final = {"terminal", "options"}
 ORDER: Final = (
     "init doctor data import train compress eval bench bundle flash agent serve fleet retrain lifecycle demo".split()
@@ -72,7 +73,7 @@ def main() -> NoReturn:
     try:
         status = build()(standalone_mode=False, args=[a for a in sys.argv[1:] if a != "--debug"]) or 0
         if status == INTERRUPTED:  # typer turns Ctrl-C into this status and says nothing
-            _say("interrupted")
+            _say_interrupted()
         sys.exit(status)
     except EdgemlError as error:
         if debug:
@@ -90,7 +91,7 @@ def main() -> NoReturn:
         _say(getattr(error, "format_message", error.__str__)())
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
-        _say("interrupted")
+        _say_interrupted()
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `edgeml ... | head`: whoever read us has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,6 +111,12 @@ def _main_options(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_print_version, is_eager=True),
 ) -> None:
     del debug, version  # `main` reads the one wherever it stands on the line, the other was answered
+
+
+def _say_interrupted() -> None:
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    on = "; the same command goes on with a training after its last whole epoch" if command in RESUMING else ""
+    _say(f"interrupted{on}")
 
 
 def _say(message: str) -> None:
