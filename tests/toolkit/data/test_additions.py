@@ -132,8 +132,18 @@ def test_files_of_every_form_can_be_added(project: Project, tmp_path: Path) -> N
     assert prepare(project).inputs[-3:, 0, 0, 0].tolist() == [1, 2, 3]
     with pytest.raises(EdgemlError, match=r"b\.npy: no labels; give --labels"):
         add_from(project, tmp_path / "b.npy")
-    with pytest.raises(EdgemlError, match="no such file"):
-        add_from(project, tmp_path / "nowhere.npz")
+
+
+def test_a_file_that_is_not_there_is_told_with_the_nearest_name(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "fresh.npz").touch()
+    for missing, labels, mend in [
+        ("frsh.npz", None, f"did you mean {tmp_path / 'fresh.npz'}?"),
+        ("fresh.npz", "labels.npy", "check the path"),
+        ("elsewhere/fresh.npz", None, "check the path"),
+    ]:
+        with pytest.raises(EdgemlError) as caught:
+            add_from(project, tmp_path / missing, labels and tmp_path / labels)
+        assert str(caught.value) == f"{tmp_path / (labels or missing)}: no such file or folder; {mend}"
 
 
 def test_an_addition_whose_file_is_gone_is_told(project: Project) -> None:

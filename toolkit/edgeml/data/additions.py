@@ -7,6 +7,7 @@ line is; what has no line does not count, and adding it again writes the line.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import hashlib
 import io
@@ -124,6 +125,9 @@ def add_from(project: Project, path: Path, labels: Path | None = None) -> Additi
     Raises:
         EdgemlError: A file is missing or faulty, or see `add_labels`.
     """
+    for given in filter(None, (path, labels)):
+        if not given.exists():
+            raise EdgemlError("no such file or folder", where=str(given), mend=_nearest(given))
     if path.suffix == ".npy":
         if labels is None:
             raise EdgemlError("no labels", where=str(path), mend="give --labels, an .npy with a class a sample")
@@ -136,6 +140,12 @@ def add_from(project: Project, path: Path, labels: Path | None = None) -> Additi
     batches = list(raw.batches)
     inputs = np.concatenate(batches) if batches else np.empty((0, 1), np.float32)
     return add_labels(project, inputs, names, source=str(path))
+
+
+def _nearest(missing: Path) -> str:
+    """Return what was meant by a path where nothing lies: the nearest name in its folder."""
+    near = difflib.get_close_matches(missing.name, [beside.name for beside in missing.parent.glob("*")], n=1)
+    return f"did you mean {missing.with_name(near[0])}?" if near else "check the path"
 
 
 def read_additions(project: Project) -> list[Addition]:
