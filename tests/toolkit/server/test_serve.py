@@ -124,6 +124,15 @@ def test_a_signal_ends_it_with_0_and_nothing_is_left(server: Server, folder: Pro
     assert not (folder.fleet_folder / "server.json").exists()
 
 
+def test_it_says_once_that_it_is_ready(folder: Project) -> None:
+    command = edgeml(folder, "--port", "0")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.terminate()
+        assert "Ctrl-C ends the server" in first and "http://" not in process.stderr.read()
+
+
 def test_killed_it_takes_its_broker_along_and_starts_again(server: Server, folder: Project) -> None:
     server.start()
     server.end(signal.SIGKILL)

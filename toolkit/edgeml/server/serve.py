@@ -192,7 +192,6 @@ def _mount_page(app: object, project: Project, store: Store, control: Control) -
 
 def _say(project: Project, running: Running, ready: Callable[[Running], None]) -> None:
     announce(project, running)
-    logging.getLogger(__name__).info("ready: %s", running.page_url)
     ready(running)
 
 
