@@ -159,7 +159,7 @@ class Outbox:
 
 
 def _open(path: Path, wait_s: float) -> sqlite3.Connection:
-    database = sqlite3.connect(path, wait_s, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut, not only a kill

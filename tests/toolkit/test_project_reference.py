@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from pathlib import Path
@@ -31,9 +32,9 @@ ELSEWHERE = {"root", "success", "data", "training", "compression", "fleet", "spl
 
 def meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
     """Read the `Args:` of a docstring; `mean, std: ...` explains both."""
-    text = (model.__doc__ or "").partition("Args:")[2]
+    text = inspect.cleandoc(model.__doc__ or "").partition("Args:")[2]  # Python 3.13 has dedented it already
     found: dict[str, str] = {}
-    for entry in re.split(r"\n {8}(?=\w)", "\n" + text.strip("\n").removeprefix("        ")):
+    for entry in re.split(r"\n {4}(?=\w)", text):
         names, _, meaning = entry.partition(": ")
         found |= {name.strip(): " ".join(meaning.split()) for name in names.split(",")}
     return found
