@@ -63,6 +63,9 @@ def test_a_budget_that_nothing_meets_is_exit_code_1_with_the_nearest(work: Path)
     (target,) = msgspec.json.decode(done.stdout, type=Compression).targets
     assert target.unmet == f"{target.chosen} takes {target.size_bytes:,} bytes, the budget is 1,000"
     assert target.unmet in done.stderr.splitlines()[-1]
+    shown = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked[:-1])
+    assert shown.returncode == 1 and "over budget" in shown.stdout
+    assert (shown.stdout + shown.stderr).count(target.unmet) == 1
 
 
 @pytest.mark.parametrize(

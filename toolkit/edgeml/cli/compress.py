@@ -138,12 +138,12 @@ def _width(cell: Any) -> int:
 
 
 def _print_notes(done: Compression) -> None:
-    """Print the notes, each once, with the targets that it is about."""
+    """Print the notes, each once, with the targets that it is about; an unmet budget is told as the error."""
     from edgeml.cli.terminal import note as say
 
     about: dict[str, list[str]] = {}
     for target in done.targets:
-        for note in target.notes:
+        for note in (n for n in target.notes if target.unmet is None or target.unmet not in n):
             about.setdefault(note, []).append(target.target)
     for note, targets in about.items():
         where = "" if len(targets) == len(done.targets) else f"{', '.join(targets)}: "
