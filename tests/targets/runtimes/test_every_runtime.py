@@ -135,7 +135,7 @@ def test_an_unknown_device_is_not_replaced_silently(
     assert caught.value.where == settings.target
 
 
-@pytest.mark.parametrize("name", set(RUNS_HERE) - {"openvino"})
+@pytest.mark.parametrize("name", sorted(set(RUNS_HERE) - {"openvino"}))
 def test_a_precision_it_lacks_is_not_replaced_silently(
     name: str, tiny_artifacts: dict[str, Path], settings_of: SettingsOf
 ) -> None:
