@@ -8,7 +8,7 @@ The rules are those that ONNX Runtime, OpenVINO and LiteRT have in common:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,17 +41,31 @@ class Placement:
     kept: tuple[str, ...]
 
 
-def place(model: ir.Model, operators: Iterable[str], encodings: Encodings, usable: Mapping[str, bool]) -> Placement:
+def place(
+    model: ir.Model,
+    operators: Iterable[str],
+    encodings: Encodings,
+    usable: Mapping[str, bool],
+    layers: Collection[str] | None = None,
+) -> Placement:
     """Return where integers go.
+
+    Where only some `layers` shall be integers, an operator without weights stays in float if a layer that is left out
+    feeds it, directly or through others of its kind, or if no chosen layer is reached from it: there it would only be
+    rounded.
 
     Args:
         model: A prepared graph.
         operators: Operators that the target computes in integers.
         encodings: What its weights have already; an operator whose weight has none stays in float.
         usable: Whether a calibration found a range for each float activation.
+        layers: Names of the layers (products of whatever kind, also of two activations) that shall be integers, and of
+            other nodes that shall be in any case; `None`: every node that can.
     """
     known = set(operators)
     wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
+    if layers is not None:
+        wanted = _chosen(wanted, set(layers))
     reasons = {node: _reason_for_float(node, encodings, usable) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
     inside = _fused_away(integer)
@@ -61,6 +75,25 @@ def place(model: ir.Model, operators: Iterable[str], encodings: Encodings, usabl
         constants=tuple(sorted({name_of(v) for node in integer for v in _elementwise_constants(node)})),
         kept=tuple(f"{_title(node)}: {reason}" for node, reason in reasons.items() if reason is not None),
     )
+
+
+def _chosen(wanted: list[ir.Node], names: set[str]) -> list[ir.Node]:
+    """Return the nodes of `wanted`, in the graph's order, that are named or follow those that are."""
+    named = {node for node in wanted if node_name(node) in names}
+    free = {node for node in wanted if node.op_type not in WEIGHTS and node not in named}
+    others = set(wanted) - named - free
+    for node in wanted:  # in the graph's order, so that what feeds a node is decided before it
+        if node in free and any(p in others for p in node.predecessors()):
+            free.discard(node)
+            others.add(node)
+    near, reached = list(named), set(named)
+    while near:
+        node = near.pop()
+        for other in (*node.predecessors(), *node.successors()):
+            if other in free and other not in reached:
+                reached.add(other)
+                near.append(other)
+    return [node for node in wanted if node in reached]
 
 
 def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, bool]) -> str | None:
@@ -128,5 +161,10 @@ def _groups(integer: list[ir.Node], values: set[ir.Value]) -> tuple[tuple[str, .
     return tuple(sorted(tuple(names) for names in grouped.values()))
 
 
+def node_name(node: ir.Node) -> str:
+    """Return a node's name, or its first output's where it has none."""
+    return node.name or name_of(node.outputs[0])
+
+
 def _title(node: ir.Node) -> str:
-    return f"{node.op_type} {node.name or node.outputs[0].name}"
+    return f"{node.op_type} {node_name(node)}"

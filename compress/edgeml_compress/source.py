@@ -64,6 +64,7 @@ class Source:
         changes: How often each rewrite found something to do while preparing, by its name; empty when all were undone.
         moved: The worst cosine between the answers before and after preparing.
         calibration: What its tensors held.
+        samples: What was calibrated on.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Source:
     changes: Mapping[str, int]
     moved: float
     calibration: Calibration = field(default_factory=Calibration)
+    samples: Samples | None = None
 
     @property
     def parameters(self) -> int:
@@ -85,7 +87,7 @@ class Source:
 
     def draft(self, scheme: Scheme) -> Draft:
         """Return a draft for a scheme, to which no pass was applied yet."""
-        return Draft(self.model, Encodings(), self.calibration, scheme)
+        return Draft(self.model, Encodings(), self.calibration, scheme, samples=self.samples)
 
 
 def read_source(path: Path, tried: Samples) -> Source:
@@ -110,7 +112,7 @@ def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress
     calibration = _load(saved, fingerprint, source.model)
     if calibration is None:
         calibration = calibrate(source.model, samples, source=fingerprint, progress=progress)
-    return Source(source.path, source.model, source.changes, source.moved, calibration)
+    return Source(source.path, source.model, source.changes, source.moved, calibration, samples)
 
 
 def reference_answers(source: Source, samples: Samples) -> Answers:

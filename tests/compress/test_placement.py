@@ -17,13 +17,13 @@ ENCODED = Encodings(tensors={"w": symmetric([1.0] * 3, axis=0)})
 def placed(graph):  # type: ignore[no-untyped-def]
     """Return a function that places integers in a graph whose every tensor was calibrated."""
 
-    def find(body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=()) -> Placement:  # type: ignore[no-untyped-def]
+    def find(body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=(), layers=None) -> Placement:  # type: ignore[no-untyped-def]
         import onnx_ir.passes.common as common
 
         model = graph(f"t (float[b, 3, 4, 4] x) => (float[b, n, h, k] y) {{ {body} }}", weights)
         common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
         values = [*model.graph.inputs, *(v for n in model.graph for v in n.outputs)]
-        return place(model, OPERATORS, encodings, {v.name or "": v.name not in unusable for v in values})
+        return place(model, OPERATORS, encodings, {v.name or "": v.name not in unusable for v in values}, layers)
 
     return find
 
@@ -71,3 +71,27 @@ def test_a_constant_that_is_added_gets_an_encoding_of_its_own(placed) -> None:  
 def test_an_operator_that_the_target_has_not_in_integers_is_left_alone(placed) -> None:  # type: ignore[no-untyped-def]
     found = placed("e = Exp(x) y = Relu(e)")
     assert found.groups == (("e",), ("y",)) and found.kept == ()
+
+
+TWO = "a = Conv(x, w) r = Relu(a) b = Conv(r, w) s = Relu(b) y = Reshape(s, shape)"
+
+
+@pytest.mark.parametrize(
+    ("layers", "groups"),
+    [
+        (None, (("r",), ("s", "y"), ("x",))),
+        (("a", "b"), (("r",), ("s", "y"), ("x",))),
+        (("a",), (("r",), ("x",))),  # the activation behind it goes with it
+        (("b",), (("r",), ("s", "y"))),  # `r` is rounded where b reads it, and Relu computes in float
+        ((), ()),
+    ],
+)
+def test_only_the_layers_asked_for_and_what_lies_between_become_integers(placed, layers, groups) -> None:  # type: ignore[no-untyped-def]
+    weights = {**WEIGHT, "shape": np.array([0, -1], np.int64)}
+    assert placed(TWO, weights=weights, layers=layers).groups == groups
+
+
+def test_a_sum_of_a_chosen_and_another_layer_stays_in_float(placed) -> None:  # type: ignore[no-untyped-def]
+    body = "a = Conv(x, w) b = Conv(x, w) y = Add(a, b)"
+    assert placed(body, layers=("a",)).groups == (("a",), ("x",))
+    assert placed(body, layers=("a", "b")).groups == (("a",), ("b",), ("x",), ("y",))

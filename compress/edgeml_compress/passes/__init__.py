@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import onnx_ir as ir
 
 from edgeml_compress.calibration import Calibration
+from edgeml_compress.running import Samples
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.target import Scheme
@@ -31,6 +32,7 @@ class Draft:
         calibration: What its tensors held.
         scheme: How the target wants its integers.
         kept: What a pass left in float although it was asked to quantize it: "Relu_3: its input is not finite".
+        samples: What the ranges were drawn from, for passes that must see the samples themselves; they stream them.
     """
 
     model: ir.Model
@@ -38,6 +40,7 @@ class Draft:
     calibration: Calibration
     scheme: Scheme
     kept: tuple[str, ...] = ()
+    samples: Samples | None = None
 
 
 @dataclass(frozen=True)

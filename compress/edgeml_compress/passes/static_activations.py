@@ -33,9 +33,12 @@ class Params:
 
     Args:
         observer: What draws a range from what a tensor held: an observer's name.
+        nodes: The layers that become integers, by node name; `None` takes all of the scheme's operators. Operators
+            without weights follow the layers around them, see `placement.place`.
     """
 
     observer: str = "minmax"
+    nodes: tuple[str, ...] | None = None
 
 
 def static_activations(draft: Draft, params: Params) -> Draft:
@@ -49,7 +52,8 @@ def static_activations(draft: Draft, params: Params) -> Draft:
     """
     observe, scheme = find_observer(params.observer), draft.scheme
     seen = draft.calibration.tensors
-    placement = place(draft.model, scheme.operators, draft.encodings, {name: s.usable for name, s in seen.items()})
+    usable = {name: s.usable for name, s in seen.items()}
+    placement = place(draft.model, scheme.operators, draft.encodings, usable, params.nodes)
     fixed = {o.name: FIXED[n.op_type] for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
     tensors = dict(draft.encodings.tensors)
     for group in placement.groups:

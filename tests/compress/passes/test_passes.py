@@ -20,7 +20,8 @@ OPERATORS = ("Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm")
 @pytest.fixture
 def draft(tiny_cnn: Path, images) -> Draft:  # type: ignore[no-untyped-def]
     model = prepare(read_model(tiny_cnn), where="tiny").model
-    return Draft(model, Encodings(), calibrate(model, {"x": images(16)}), Scheme(operators=OPERATORS))
+    samples = {"x": images(16)}
+    return Draft(model, Encodings(), calibrate(model, samples), Scheme(operators=OPERATORS), samples=samples)
 
 
 @pytest.mark.parametrize("name", pass_names())
@@ -79,6 +80,12 @@ def test_static_activations_hold_what_was_seen(draft: Draft) -> None:
         seen, step = draft.calibration.tensors[name], encoding.scale[0]
         ends = encoding.dequantize(np.array([encoding.lowest, encoding.highest]))
         assert ends[0] <= seen.low + step and ends[1] >= seen.high - step
+
+
+def test_static_activations_of_some_layers_alone(draft: Draft) -> None:
+    weighed = quantize_weights.quantize_weights(draft, quantize_weights.Params())
+    done = static_activations.static_activations(weighed, static_activations.Params(nodes=("conv2",)))
+    assert {n for n in done.encodings.tensors if n in draft.calibration.tensors} == {"relu1", "relu2", "pool", "flat"}
 
 
 def test_a_symmetric_scheme_has_zero_points_of_zero(draft: Draft) -> None:
