@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FOREIGN := $(VENV)/foreign/.ready
 
 .PHONY: demo test test-all lint install clean
 
-install: $(READY)
+install: $(READY) $(FOREIGN)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "error: $(PYTHON): edgeml's host needs Python 3.11 to 3.13; make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
@@ -17,7 +18,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e ".[all]"
 	@touch $@
 
-demo: install
+# Networks that people ship, which tests compress: the wheels alone, without what they depend on.
+$(FOREIGN): tests/foreign/requirements.txt | $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/foreign -r $<
+	@touch $@
+
+demo: $(READY)
 	$(BIN)/edgeml demo $(ARGS)
 
 # Rooms are tested side by side; whole scenarios one after the other, because they measure.
