@@ -80,6 +80,30 @@ def test_a_retrain_on_new_labels_beats_the_champion_and_is_released(project: Pro
     assert stages.verify_ledger(project).faults == ()
 
 
+def test_a_retrain_that_gives_the_champion_again_releases_nothing(project: Project) -> None:
+    done = retrain(project)
+    assert (done.verdict, done.release) == ("fail", None) and "training gave what r1 is" in done.reason
+
+
+def test_the_same_model_is_not_released_twice(project: Project) -> None:
+    done = edgeml(project, "fleet", "release")
+    assert done.returncode == 2 and "r1 is this model already" in done.stderr.splitlines()[-1]
+
+
+def test_after_an_interrupted_retrain_the_release_says_which_model_it_takes_and_judges_it(project: Project) -> None:
+    champion = stages.champion_of(project)
+    file = project.root / "edgeml.toml"
+    file.write_text(file.read_text().replace("epochs = 6", "epochs = 5"))
+    again = load_project(project.root)
+    challenger = stages.engineer(again, stages.prepare(again))  # so far a retrain came
+    assert champion is not None and champion.model != challenger.id
+    done = edgeml(project, "fleet", "release")
+    assert done.returncode == 1 and "gate challenger_beats_champion" in done.stderr
+    assert f"Took       model {challenger.id}, trained " in done.stderr
+    assert f"the fleet runs r1, model {champion.model}" in done.stderr
+    assert "r1 is this model already" in edgeml(project, "fleet", "release", champion.model).stderr
+
+
 def test_a_cut_ledger_is_found_by_the_release_that_carries_its_head(project: Project) -> None:
     lines = project.ledger.read_bytes().splitlines(keepends=True)
     project.ledger.write_bytes(b"".join(lines[:-3]))

@@ -60,6 +60,9 @@ def retrain(project: Project, *, notes: str = "", progress: Progress = SILENT) -
         dataset = stages.prepare(project, progress=progress)
         model = stages.engineer(project, dataset, progress=progress)
         challenger = Contender(model.id, None, {})
+        if before is not None and before.model == model.id:
+            mend = "add labels with edgeml data add, or change edgeml.toml"
+            raise GateFailed(f"training gave what {before.release} is", where=f"model {model.id}", mend=mend)
         evaluated = stages.evaluate(project, model, dataset, progress=progress)
         challenger = Contender(model.id, None, {t.target: t.accuracy for t in evaluated.compression.targets})
         release = stages.deploy(project, evaluated, notes=notes or "retrained", progress=progress)

@@ -216,26 +216,34 @@ def judge_latest(project: Project, compression: Compression, *, progress: Progre
     return judge_artifacts(project, model, dataset, compression, progress=progress)
 
 
-def release(project: Project, *, notes: str = "", progress: Progress = SILENT) -> Release:
-    """Release the latest model: its data was judged when it was trained; compress it if it was not yet, pack, sign, roll out.
+def release(project: Project, *, model: str | None = None, notes: str = "", progress: Progress = SILENT) -> Release:
+    """Release a model: its data was judged when it was trained; compress it if it was not yet, pack, sign, roll out.
+
+    Args:
+        project: The project.
+        model: The model's id; default: the latest, which after a retrain that was interrupted, or lost, is its challenger.
+        notes: One sentence for people.
+        progress: Told first which model it is, and which one the fleet runs.
 
     Raises:
         GateFailed: A gate of any phase before does not hold.
-        EdgemlError: There is no model yet.
+        EdgemlError: There is no such model, or the fleet runs it already.
     """
     from edgeml.compression import kept_compression
     from edgeml.data import open_dataset
-    from edgeml.model import latest_model
+    from edgeml.model import find_model, latest_model
 
-    model = latest_model(project)
-    dataset = open_dataset(project, model.manifest.dataset)
+    progress.begin("Took")
+    taken = find_model(project, model) if model else latest_model(project)
+    progress.end(_taken(taken, champion_of(project)))
+    dataset = open_dataset(project, taken.manifest.dataset)
     judge_criteria(project)
     lifecycle.require_standing(project, DATA_GATES, subject=dataset.version)
-    judge_model(project, model, dataset)
-    kept = kept_compression(project, model)
+    judge_model(project, taken, dataset)
+    kept = kept_compression(project, taken)
     if kept is None:
-        return deploy(project, evaluate(project, model, dataset, progress=progress), notes=notes, progress=progress)
-    evaluated = judge_artifacts(project, model, dataset, kept, progress=progress)
+        return deploy(project, evaluate(project, taken, dataset, progress=progress), notes=notes, progress=progress)
+    evaluated = judge_artifacts(project, taken, dataset, kept, progress=progress)
     return deploy(project, evaluated, notes=notes, progress=progress)
 
 
@@ -267,6 +275,13 @@ def verify_ledger(project: Project) -> lifecycle.Verified:
 def _judge(project: Project, judged: dict[str, msgspec.Struct], *, subject: str) -> None:
     """Record every verdict, then stop at the first that does not hold: people see all that is wrong at once."""
     lifecycle.require([lifecycle.record(project, gate, e, subject=subject) for gate, e in judged.items()])
+
+
+def _taken(model: Model, champion: Champion | None) -> str:
+    """Say which model is released, and over which: people may think of another, where a retrain was interrupted."""
+    made = f"{model.manifest.origin} {time.strftime('%d %b %H:%M', time.localtime(model.manifest.made_at))}"
+    runs = f"{champion.release}, model {champion.model}" if champion else "none yet"
+    return f"model {model.id}, {made}; the fleet runs {runs}"
 
 
 def _in_float(target: TargetResult) -> TargetResult:

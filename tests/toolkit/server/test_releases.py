@@ -138,6 +138,29 @@ def test_a_model_that_was_judged_against_another_release_is_not_published(
     assert sorted(p.name for p in releases.release_file(project, "x").parent.iterdir()) == ["r1", "r2"]
 
 
+@pytest.mark.parametrize("under_way", [False, True])
+def test_what_the_fleet_runs_or_is_being_brought_to_is_not_signed_again(
+    project: Project, publish: Any, enrolled: Any, under_way: bool
+) -> None:
+    if under_way:
+        enrolled("line-b-07", last_seen=time.time())
+    publish()
+    with pytest.raises(EdgemlError, match="m1: r1 is this model already, with the same artifacts"):
+        publish()
+    assert not releases.release_file(project, "r2").exists()
+    assert [publish("m2").name, publish("m1").name] == ["r2", "r3"]  # it is news again
+
+
+def test_a_release_whose_bundle_was_damaged_is_whole_again_when_its_model_is_released(
+    project: Project, publish: Any
+) -> None:
+    (reference,) = publish().bundles.values()
+    releases.bundle_file(project, reference.sha256).write_bytes(b"damaged")
+    with pytest.raises(EdgemlError, match="r1 is this model already"):
+        publish()
+    assert sha256_of(releases.bundle_file(project, reference.sha256)) == reference.sha256
+
+
 def test_a_store_that_was_lost_does_not_give_a_number_again(project: Project, store: Store, publish: Any) -> None:
     publish()
     signed = releases.release_file(project, "r1").read_bytes()

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from edgeml.cli.options import AsJson, ProjectFolder, TargetNames
+from edgeml.cli.options import AsJson, ModelId, ProjectFolder, TargetNames
 
 app = typer.Typer()
 
 
 @app.command()
 def bundle(
-    model: Annotated[
-        str | None, typer.Argument(help="A model's id; without one, the project's latest model.", show_default=False)
-    ] = None,
+    model: ModelId = None,
     target: TargetNames = None,
     out: Annotated[
         Path | None,

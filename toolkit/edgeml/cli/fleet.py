@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edgeml.cli.options import AsJson, ProjectFolder
+from edgeml.cli.options import AsJson, ModelId, ProjectFolder
 from edgeml.cli.terminal import Steps, headline, table
 
 if TYPE_CHECKING:
@@ -148,8 +148,10 @@ def revoke(
 
 
 @app.command("release")
-def release(project: ProjectFolder = Path(), json: AsJson = False) -> None:
-    """Sign the latest bundles as a release and start its rollout.
+def release(model: ModelId = None, project: ProjectFolder = Path(), json: AsJson = False) -> None:
+    """Judge a model, sign it as a release, start its rollout.
+
+    What the fleet runs already is refused: it is not signed twice.
 
     Example: edgeml fleet release
     """
@@ -158,13 +160,12 @@ def release(project: ProjectFolder = Path(), json: AsJson = False) -> None:
     from edgeml import stages
     from edgeml.project import load_project
 
-    found = stages.release(load_project(project), progress=Steps())
+    found = stages.release(load_project(project), model=model, progress=Steps())
     if json:
         typer.echo(msgspec.json.encode(found))
         return
-    headline(
-        f"{found.name} is signed for {', '.join(sorted(found.bundles))}; edgeml fleet decisions shows its rollout."
-    )
+    targets = ", ".join(sorted(found.bundles))
+    headline(f"{found.name} is model {found.model}, signed for {targets}; edgeml fleet decisions shows its rollout.")
 
 
 def _store(folder: Path) -> Store:

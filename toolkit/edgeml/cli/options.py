@@ -11,6 +11,9 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output; talk goes to standard error.")
 ]
 ProjectFolder = Annotated[Path, typer.Option("--project", help="The folder with edgeml.toml.")]
+ModelId = Annotated[
+    str | None, typer.Argument(help="A model's id; without one, the project's latest model.", show_default=False)
+]
 TargetNames = Annotated[
     list[str] | None, typer.Option("--target", help="A target, `x86_64-litert`; give it again for more than one.")
 ]

@@ -20,9 +20,10 @@ from edgeml.server.stage import number_of
 from edgeml.server.store import Store
 from edgeml.server.tables import BUNDLES, DEVICES, RELEASES
 from edgeml_agent.messages import BundleRef, Release, SignedRelease, decode_release
-from edgeml_targets.contract.bundle import Manifest, read_manifest
+from edgeml_targets.contract.bundle import Manifest, Member, read_manifest
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import CHUNK_BYTES, replacing, sha256_of, write_new
+from edgeml_targets.contract.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,14 +61,15 @@ def publish(
     crash in between leaves files that nothing names, and the number is passed over: what was signed is never signed anew.
 
     Raises:
-        EdgemlError: The fleet runs another release than `judged_against`; a bundle is none, or is of another target or
-            model; or something cannot be written.
+        EdgemlError: The fleet runs another release than `judged_against`, or these very artifacts already; a bundle is
+            none, or is of another target or model; or something cannot be written.
     """
     if not bundles:
         raise EdgemlError("it has no bundle", where="release", mend="make bundles with edgeml bundle")
     references = {target: _keep(project, target, path, model_id) for target, path in sorted(bundles.items())}
     with store.writing() as connection:
         _need_champion(connection, judged_against, model_id)
+        _need_news(project, connection, references, model_id)
         key = _first_key(project, connection)
         release = Release(
             name=f"r{_last_number(project, connection) + 1}",
@@ -175,12 +177,16 @@ def _keep(project: Project, target: str, path: Path, model: str) -> BundleRef:
             mend="make it again with edgeml bundle",
         )
     sha256 = sha256_of(path)
-    kept = bundle_file(project, sha256)
-    if not kept.exists():
-        with path.open("rb") as source, replacing(kept) as file:
+    if not _is_whole(project, sha256):
+        with path.open("rb") as source, replacing(bundle_file(project, sha256)) as file:
             while chunk := source.read(CHUNK_BYTES):
                 file.write(chunk)
     return BundleRef(f"../bundles/{sha256}", path.stat().st_size, sha256)
+
+
+def _is_whole(project: Project, sha256: str) -> bool:
+    kept = bundle_file(project, sha256)
+    return kept.is_file() and sha256_of(kept) == sha256
 
 
 def _signed(key: Ed25519PrivateKey, release: Release) -> bytes:
@@ -215,6 +221,23 @@ def _need_champion(connection: sa.Connection, judged_against: str | None, model:
     who = f"{current} ({row.model}{f', {row.notes}' if row.notes else ''})" if row else "no release"
     what = f"the fleet runs {who} meanwhile; it was judged against {judged_against or 'no release'}"
     raise EdgemlError(what, where=model, mend="judge it again: edgeml fleet release")
+
+
+def _need_news(project: Project, connection: sa.Connection, references: Mapping[str, BundleRef], model: str) -> None:
+    """Raise EdgemlError where what the fleet runs, or is being brought to, has the same artifacts and lies here whole."""
+    asked = _artifacts(project, {target: reference.sha256 for target, reference in references.items()})
+    for name in [rollout.current_release(connection), *(row["release"] for row in rollout.active_rows(connection))]:
+        query = sa.select(BUNDLES.c.target, BUNDLES.c.sha256).where(BUNDLES.c.release == name)
+        hashes = dict(connection.execute(query).all())
+        if all(_is_whole(project, sha256) for sha256 in hashes.values()) and _artifacts(project, hashes) == asked:
+            mend = "see edgeml fleet decisions, or make another model with edgeml train"
+            raise EdgemlError(f"{name} is this model already, with the same artifacts", where=model, mend=mend)
+
+
+def _artifacts(project: Project, hashes: Mapping[str, str]) -> dict[str, tuple[str, Member, Settings]]:
+    """Return what each target runs: the model, the artifact, and how."""
+    found = {target: read_manifest(bundle_file(project, sha256)) for target, sha256 in hashes.items()}
+    return {target: (manifest.model, manifest.artifact, manifest.settings) for target, manifest in found.items()}
 
 
 def _key_file(project: Project) -> Path:
