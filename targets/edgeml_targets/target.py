@@ -34,7 +34,9 @@ class Scheme(Described):
         activations_signed: Signed 8-bit activations, else unsigned.
         activations_symmetric: Zero point 0 (signed) instead of one that fits the range.
         weights_per_channel: One weight scale an output channel.
-        weight_bits: Width of the weights' range; 7 avoids 16-bit saturation on CPUs without VNNI.
+        weight_bits: Width of the weights' range.
+        pair_sum: Largest sum of two neighbouring integer weights of one sign, `None` unlimited: CPUs without VNNI add two
+            products with unsigned activations in 16 bits, where 255 * 128 still fits. 126 leaves room for any rounding.
         operators: ONNX operators whose inputs and outputs become integers.
         dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
     """
@@ -43,6 +45,7 @@ class Scheme(Described):
     activations_symmetric: bool = False
     weights_per_channel: bool = True
     weight_bits: Annotated[int, pydantic.Field(ge=2, le=8)] = 8
+    pair_sum: Annotated[int, pydantic.Field(ge=2, le=254)] | None = None
     operators: tuple[str, ...]
     dynamic_operators: tuple[str, ...] = ("MatMul", "Gemm")
 
