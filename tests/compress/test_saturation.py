@@ -42,7 +42,7 @@ def test_it_costs_a_bit_at_most_and_holds_every_value(kernel: npt.NDArray[np.flo
 
 def test_neighbours_of_opposite_sign_cost_nothing() -> None:
     weight = np.array([[3.0, -3.0, 2.0, -1.0]])
-    assert pairwise_limit(weight, 0, highest=127, most=MOST).tolist() == [3.0]
+    assert pairwise_limit(weight, 0, highest=127, most=MOST).tolist() == [3.0 * 127 / MOST]
     assert pairwise_limit(np.abs(weight), 0, highest=127, most=MOST).tolist() == [6.0 * 127 / MOST]
 
 
