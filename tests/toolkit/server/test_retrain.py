@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from edgeml import lifecycle
+from edgeml.gates.challenger_beats_champion import ChallengerEvidence, TargetComparison
 from edgeml.project import Project
 from edgeml.server.decisions import Decision
-from edgeml.server.retrain import Retrain
+from edgeml.server.retrain import GATE, Retrain
 from edgeml.server.store import Store
 from edgeml.server.tables import ALARMS, DECISIONS, RETRAINS
 
@@ -71,6 +73,30 @@ def test_a_challenger_that_won_is_noted_with_its_release(project: Project, store
     assert (decision.kind, decision.status, decision.title) == ("challenger", "ok", "The challenger won and is r2")
     assert decision.figure.replace("\u00a0", " ") == "test split: challenger 96.3 %, champion 25.0 %"
     assert open_alarms(store) == []
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail"])
+def test_the_decision_shows_the_gain_on_fresh_labels_which_decided(
+    project: Project, store: Store, verdict: str
+) -> None:
+    gained = TargetComparison("b", 60, 14.0, 9.0, 19.0, 100, -0.5, -1.5, 0.5)
+    judged = lifecycle.record(project, GATE, ChallengerEvidence("m2", "m1", (gained,)), subject="m2")
+    lifecycle.record(project, GATE, ChallengerEvidence("m3", "m1"), subject="m3")  # of another challenger
+    run(project, store, prints(passed(verdict=verdict)))
+    decision = last_decision(store)
+    fresh, test = decision.figure.replace("\u00a0", " ").split("; ")
+    assert fresh == "b: +14.0 points (+9.0 to +19.0) on fresh labels"
+    assert test == "test split: challenger 96.3 %, champion 25.0 %"
+    assert decision.evidence == judged.evidence
+
+
+def test_a_verdict_of_before_the_retrain_is_not_its_own(project: Project, store: Store) -> None:
+    lifecycle.record(project, GATE, ChallengerEvidence("m2", "m1"), subject="m2")
+    job = Retrain(project, store, prints(passed()))
+    job.start("noise has drifted", 250, STARTED, time.time() + 1)
+    assert job._child is not None and job._child.wait(LIMIT_S) == 0
+    job.poll(time.time() + 2)
+    assert last_decision(store).figure.startswith("test split") and last_decision(store).evidence is None
 
 
 def test_a_challenger_that_lost_opens_an_alarm_and_its_labels_count_as_tried(project: Project, store: Store) -> None:

@@ -6,6 +6,7 @@ and notes how it ended. One that the server's end cut short is noted as interrup
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
+from edgeml import ledger
 from edgeml.figures import percent
+from edgeml.ledger import Record
 from edgeml.project import Project
 from edgeml.retraining import SCHEMA, Contender
 from edgeml.retraining import Retrain as Document
@@ -27,8 +30,10 @@ from edgeml.server.alarms import Alarm, close_alarm, open_alarm
 from edgeml.server.decisions import Decision, decide
 from edgeml.server.store import Store
 from edgeml.server.tables import RELEASES, RETRAINS
+from edgeml_targets.contract.errors import EdgemlError
 
 BEFORE_S: Final = 0.001
+GATE: Final = "challenger_beats_champion"
 MEND: Final = "Read fleet/retrain.log, then add labels that show what has changed."
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +59,7 @@ class Retrain:
         self._project, self._store = project, store
         self._command = command or (sys.executable, "-m", "edgeml", "retrain", "--project", str(project.root), "--json")
         self._child: subprocess.Popen[bytes] | None = None
-        self._id = 0
+        self._id, self._began = 0, 0.0
         with store.writing() as connection:
             cut = sa.update(RETRAINS).where(RETRAINS.c.ended_at.is_(None))
             connection.execute(cut.values(ended_at=time.time(), verdict="interrupted", detail="the server ended"))
@@ -75,6 +80,7 @@ class Retrain:
             row = {"started_at": now, "reason": reason, "labels": labels}
             self._id = connection.execute(sa.insert(RETRAINS).values(row).returning(RETRAINS.c.id)).scalar_one()
             decide(connection, decision, now)
+        self._began = now
         self._output.parent.mkdir(parents=True, exist_ok=True)
         with self._output.open("wb") as output, self._log.open("wb") as log:
             self._child = children.start(self._command, output=output, errors=log)
@@ -114,16 +120,28 @@ class Retrain:
         detail = result.reason if result else error
         _LOG.info("the retrain ended: %s, %s", verdict, detail)
         row = {"ended_at": now, "verdict": verdict, "detail": detail, "release": result.release if result else None}
+        decision = _decision(result, detail, self._judged(result))
         with self._store.writing() as connection:
             connection.execute(sa.update(RETRAINS).where(RETRAINS.c.id == self._id).values(row))
             signed_at = connection.scalar(sa.select(RELEASES.c.created_at).where(RELEASES.c.name == row["release"]))
             # The challenger won when its release was signed, which is before its rollout began and the child ended.
-            decide(connection, _decision(result, detail), now if signed_at is None else signed_at - BEFORE_S)
+            decide(connection, decision, now if signed_at is None else signed_at - BEFORE_S)
             if verdict == "pass":
                 close_alarm(connection, "retrain", None, now)
             else:
                 title = "The challenger did not win" if result else "The retrain ended with an error"
                 open_alarm(connection, Alarm("retrain", "bad", title, detail, MEND), now)
+
+    def _judged(self, result: Document | None) -> Record | None:
+        """Return the gate's verdict on this retrain's challenger, `None` where there was nothing to beat or it never came so far."""
+        if result is None or result.champion is None or result.challenger is None:
+            return None
+        about, judged = (GATE, result.challenger.model), None
+        with contextlib.suppress(EdgemlError):  # a damaged ledger; that a retrain ended is noted all the same
+            for found in ledger.read(self._project.ledger):
+                if (found.gate, found.subject) == about and found.at >= self._began:
+                    judged = found
+        return judged
 
     @property
     def _output(self) -> Path:
@@ -134,23 +152,24 @@ class Retrain:
         return self._project.fleet_folder / "retrain.log"
 
 
-def _decision(result: Document | None, detail: str) -> Decision:
+def _decision(result: Document | None, detail: str, judged: Record | None) -> Decision:
     if result is None:
         return Decision("challenger", "bad", "The retrain ended with an error", detail, "no challenger was made")
-    if result.verdict == "pass":
-        title = f"The challenger won and is {result.release}"
-        return Decision("challenger", "ok", title, _versus(result), detail)
-    return Decision("challenger", "bad", "The challenger did not win", _versus(result), detail)
+    won = result.verdict == "pass"
+    title = f"The challenger won and is {result.release}" if won else "The challenger did not win"
+    evidence = judged.evidence if judged else None
+    return Decision("challenger", "ok" if won else "bad", title, _versus(result, judged), detail, evidence=evidence)
 
 
-def _versus(result: Document) -> str:
-    """Return both sides' accuracy on the test split, the worst of their targets; nothing where nothing was measured.
+def _versus(result: Document, judged: Record | None) -> str:
+    """Return the gain on fresh labels, which decides, then both sides' accuracy on the test split, the worst of their targets.
 
-    It is said where that was measured: a challenger wins on fresh labels, and may be a little worse here.
+    Nothing is said where nothing was measured. A challenger that won may be a little worse on the test split.
     """
     sides = {"challenger": _worst(result.challenger), "champion": _worst(result.champion)}
     measured = ", ".join(f"{side} {percent(share)}" for side, share in sides.items() if share is not None)
-    return f"test split: {measured}" if measured else ""
+    gain = [f"{judged.value} on fresh labels"] if judged else []
+    return "; ".join([*gain, *([f"test split: {measured}"] if measured else [])])
 
 
 def _worst(contender: Contender | None) -> float | None:
