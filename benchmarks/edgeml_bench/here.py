@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING, Final
 
 from edgeml_bench.gpus import gpus
+from edgeml_bench.machines import machine
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.runtimes import installed
 
@@ -41,6 +42,12 @@ def obstacle(target: Target) -> Obstacle | None:
             f"a target of {target.architecture} cannot be measured on this machine of {platform.machine()}",
             where=target.name,
             mend="run edgeml bench on the hardware itself, or name a target of this machine",
+        )
+    if target.cpu_features and not set(target.cpu_features) & set(machine().features):
+        return Obstacle(
+            f"this processor has none of {', '.join(target.cpu_features)}",
+            where=target.name,
+            mend="run edgeml bench on one that has, or name a target of every processor",
         )
     if target.device.startswith("cuda") and not any(gpu.vendor == "NVIDIA" for gpu in gpus()):
         return Obstacle(

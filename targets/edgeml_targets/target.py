@@ -58,6 +58,7 @@ class Target(Described):
         title: The hardware for people, "Raspberry Pi 5".
         runtime: A runtime's name.
         architecture: What `platform.machine()` prints there.
+        cpu_features: Of these the processor has at least one, by the kernel's names; empty asks for none.
         memory_bytes: The hardware's memory.
         threads: Threads of one inference.
         precision: What floating point operators compute in.
@@ -69,6 +70,7 @@ class Target(Described):
     title: str
     runtime: str
     architecture: Literal["x86_64", "aarch64", "armv7l"]
+    cpu_features: tuple[str, ...] = ()
     memory_bytes: Annotated[int, pydantic.Field(gt=0)]
     threads: Annotated[int, pydantic.Field(ge=1)]
     precision: Precision = "float32"

@@ -33,12 +33,12 @@ def test_every_description_is_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", target_names())
 def test_every_x86_target_gives_the_same_answers_on_every_x86_cpu(name: str) -> None:
-    """Unsigned activations times 8-bit weights overflow the 16 bits that a CPU without VNNI adds pairs in."""
+    """Two unsigned activations times 8-bit weights overflow the 16 bits that a CPU without VNNI adds pairs in."""
     target = find_target(name)
     adds_pairs_in_16_bits = target.architecture == "x86_64" and target.runtime in ("onnxruntime", "openvino")
 
-    if adds_pairs_in_16_bits and target.device == "cpu":
-        assert target.scheme.weight_bits == 7
+    if adds_pairs_in_16_bits and target.device == "cpu" and not target.cpu_features:
+        assert target.scheme.weight_bits == 7 or (target.scheme.pair_sum or 255) <= 126
 
 
 def test_the_main_jobs_targets_are_there() -> None:
