@@ -105,6 +105,8 @@ def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, 
             return "it selects from a constant"
         if weight is None or weight.name not in encodings.tensors:
             return "its weight is no constant with an encoding"
+        if encodings.tensors[name_of(weight)].block is not None:
+            return "its weight is in blocks, which no integer kernel takes"
     for value in _activations(node):
         found = usable.get(name_of(value))
         if found is None:

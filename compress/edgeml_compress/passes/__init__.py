@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.target import Scheme
 
 P = TypeVar("P")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,16 @@ def find_pass(name: str) -> Pass[Any]:
         raise EdgemlError("no such pass", where=name, mend=f"choose one of {', '.join(pass_names())}")
     found: Pass[Any] = importlib.import_module(f"{__name__}.{name}").PASS
     return found
+
+
+def named(known: Mapping[str, V], names: Collection[str] | None, noun: str) -> dict[str, V]:
+    """Return what a recipe names of the `known`, in their order; all where it names none.
+
+    Raises:
+        EdgemlError: One is not known: the recipe is another model's.
+    """
+    unknown = sorted(set(names or ()) - known.keys())
+    if unknown:
+        mend = "give the model that the recipe was made for"
+        raise EdgemlError(f"the model has no such {noun}", where=unknown[0], mend=mend)
+    return {name: value for name, value in known.items() if names is None or name in names}

@@ -1,4 +1,4 @@
-"""Write weights as symmetric integers, one scale an output channel where the target's scheme has that.
+"""Write weights as symmetric integers: one scale an output channel where the target's scheme has that, or one a block.
 
 Alone it makes a *weight-only* candidate: smaller, computed in float. The graph stays float; an exporter writes integers.
 """
@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
 from pydantic import Field
 
 from edgeml_compress.layers import Weight, weights
-from edgeml_compress.passes import Draft, Pass
-from edgeml_targets.contract.encodings import Encoding, symmetric
+from edgeml_compress.passes import Draft, Pass, named
+from edgeml_compress.saturation import pairwise_limit
+from edgeml_targets.contract.encodings import Encoding, symmetric, symmetric_blocks
+
+LEAST_BLOCK: Final = 8  # of fewer values, a scale of two bytes costs a quarter of what they take
 
 
 @dataclass(frozen=True)
@@ -25,34 +28,71 @@ class Params:
     Args:
         bits: Width of the integers; `None` takes the scheme's, which may be narrow so that no product saturates.
         least_values: Smaller weights stay in float: their scales would cost what the integers save.
+        names: Weights by name; `None` takes all.
+        block: Most values that share a scale, for weights that are computed with in float; a weight takes the largest
+            divisor of its size up to it, from 8, and one a channel where it has none. `None`: one scale a channel.
     """
 
     bits: Annotated[int, Field(ge=2, le=8)] | None = None
     least_values: Annotated[int, Field(ge=0)] = 0
+    names: tuple[str, ...] | None = None
+    block: Annotated[int, Field(ge=LEAST_BLOCK)] | None = None
 
 
 def quantize_weights(draft: Draft, params: Params) -> Draft:
-    """Give every weight of the main graph an encoding.
+    """Give weights an encoding; one that they have already is replaced.
 
-    Source: Krishnamoorthi 2018, arXiv:1806.08342, section 3.1: symmetric, per channel.
+    Raises:
+        EdgemlError: The model has no weight of a name that was given.
+
+    Source: Krishnamoorthi 2018, arXiv:1806.08342, section 3.1: symmetric, per channel. Blocks: Dettmers et al. 2022,
+    arXiv:2110.02861, section 2.1.
     """
-    bits = params.bits or draft.scheme.weight_bits
+    scheme = draft.scheme
+    bits = params.bits or scheme.weight_bits
+    form = Form(bits, scheme.weights_per_channel, params.block, scheme.pair_sum if params.bits is None else None)
     made = {
-        name: encode(weight, bits=bits, per_channel=draft.scheme.weights_per_channel)
-        for name, weight in weights(draft.model).items()
+        name: encode(weight, form)
+        for name, weight in named(weights(draft.model), params.names, "weight").items()
         if weight.values.size >= params.least_values
     }
     tensors = {**draft.encodings.tensors, **made}
     return dataclasses.replace(draft, encodings=msgspec.structs.replace(draft.encodings, tensors=tensors))
 
 
-def encode(weight: Weight, *, bits: int, per_channel: bool) -> Encoding:
-    """Return the encoding that just holds a weight, with a scale a channel or one for all."""
+@dataclass(frozen=True)
+class Form:
+    """How weights become integers: their width, a scale a channel or a tensor, a scale a block, and `Scheme.pair_sum`."""
+
+    bits: int = 8
+    per_channel: bool = True
+    block: int | None = None
+    pair_sum: int | None = None
+
+
+def encode(weight: Weight, form: Form) -> Encoding:
+    """Return the encoding that just holds a weight, with a scale a block, a channel, or one for all."""
+    run = fitting_block(weight.values.size, form.block) if form.block is not None else None
+    if run is not None:
+        return symmetric_blocks(weight.values, block=run, bits=form.bits)
+    axis = weight.axis if form.per_channel else None
+    if form.pair_sum is not None:
+        highest = (1 << (form.bits - 1)) - 1
+        limit = pairwise_limit(weight.values, weight.axis, highest=highest, most=form.pair_sum)
+        return symmetric(limit if axis is not None else limit.max(initial=0.0), bits=form.bits, axis=axis)
     values = np.abs(weight.values)
-    if not per_channel or weight.axis is None:
-        return symmetric(values.max(initial=0.0), bits=bits)
-    others = tuple(i for i in range(values.ndim) if i != weight.axis)
-    return symmetric(values.max(axis=others, initial=0.0), bits=bits, axis=weight.axis)
+    others = None if axis is None else tuple(i for i in range(values.ndim) if i != axis)
+    return symmetric(values.max(axis=others, initial=0.0), bits=form.bits, axis=axis)
+
+
+def fitting_block(values: int, block: int) -> int | None:
+    """Return the largest divisor of a number of values up to `block`, from `LEAST_BLOCK`; `None` when there is none.
+
+    Example:
+        >>> fitting_block(32 * 3 * 3, 32), fitting_block(16 * 3 * 3 * 3, 32), fitting_block(7 * 11, 10)
+        (32, 27, None)
+    """
+    return next((run for run in range(block, LEAST_BLOCK - 1, -1) if values % run == 0), None)
 
 
 PASS = Pass(Params, quantize_weights)

@@ -16,17 +16,18 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveInitializersFromInputsPass
 
 from edgeml_targets.artifacts import reason
-from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.encodings import Encoding, Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.exporters.onnx_writer.activations import write_activations
-from edgeml_targets.exporters.onnx_writer.graph import GraphWriter
+from edgeml_targets.exporters.onnx_writer.graph import GraphWriter, narrow_enough
 from edgeml_targets.exporters.onnx_writer.weights import write_weights
 from edgeml_targets.models import check_rules, raise_opset
 
 MOST_ONE_FILE_BYTES: Final = (2 << 30) - (16 << 20)  # protobuf ends at 2 GiB; the graph itself needs a little
 _LEAST_OPSET: Final = 13  # channel axes of QuantizeLinear and DequantizeLinear
 _LEAST_OPSET_16_BITS: Final = 21
+_LEAST_OPSET_4_BITS: Final = 21
 _LEAST_IR_VERSION: Final = 8
 
 
@@ -61,13 +62,18 @@ def _recent_copy(model: ir.Model, encodings: Encodings) -> ir.Model:
 
     least = 0
     if encodings.tensors or encodings.dynamic or encodings.float16:
-        wide = any(encoding.bits > 8 for encoding in encodings.tensors.values())
-        least = _LEAST_OPSET_16_BITS if wide else _LEAST_OPSET
+        least = max(map(_least_opset, encodings.tensors.values()), default=_LEAST_OPSET)
     raised = raise_opset(model, least)
     copy = model.clone() if raised is model else raised
     RemoveInitializersFromInputsPass()(copy)  # a weight that a caller may override could not be folded
     copy.ir_version = max(copy.ir_version, _LEAST_IR_VERSION)
     return copy
+
+
+def _least_opset(encoding: Encoding) -> int:
+    if narrow_enough(encoding):
+        return _LEAST_OPSET_4_BITS
+    return _LEAST_OPSET_16_BITS if encoding.bits > 8 else _LEAST_OPSET
 
 
 def _drop_what_no_runtime_needs(model: ir.Model) -> None:

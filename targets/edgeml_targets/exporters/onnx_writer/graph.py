@@ -33,7 +33,7 @@ class GraphWriter:
 
     def constant(self, array: npt.NDArray[Any], name: str) -> ir.Value:
         """Return an initializer of the main graph that holds `array`; small ones of the same content are one."""
-        key = (array.dtype.str, array.shape, array.tobytes() if array.nbytes <= _MOST_SHARED_BYTES else b"")
+        key = (array.dtype.name, array.shape, array.tobytes() if array.nbytes <= _MOST_SHARED_BYTES else b"")
         if key[2] and key in self._shared:
             return self._shared[key]
         free = self.fresh(name)
@@ -92,6 +92,11 @@ def scales(encoding: Encoding, dtype: npt.DTypeLike = np.float32) -> npt.NDArray
 def zero_points(encoding: Encoding) -> npt.NDArray[Any]:
     """Return an encoding's zero points in its own integer type: a scalar, or one a channel."""
     return np.asarray(encoding.zero_point if encoding.axis is not None else encoding.zero_point[0], encoding.dtype)
+
+
+def narrow_enough(encoding: Encoding) -> bool:
+    """Tell whether an encoding's integers, stored alone, stand two a byte in ONNX's INT4."""
+    return encoding.signed and encoding.bits <= 4
 
 
 def axis_of(encoding: Encoding) -> dict[str, int]:

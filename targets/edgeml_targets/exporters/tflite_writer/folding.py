@@ -1,6 +1,7 @@
 """Nodes whose result is known before the model runs: constants, and arithmetic on shapes.
 
-A free size stands as FREE_SIZE in what is computed from a shape. It may be moved about, but not computed with.
+A free size stands as FREE_SIZE in what is computed from a shape, and so does whatever follows from one: `Forms.sizes`
+holds such values, which are written as operators only where somebody needs the numbers themselves.
 """
 
 from __future__ import annotations
@@ -22,23 +23,33 @@ _MOVES: Final = frozenset({"Cast", "Concat", "Gather", "Identity", "Reshape", "S
 _COMPUTES: Final = frozenset(
     {
         *("Add", "And", "Ceil", "ConstantOfShape", "DequantizeLinear", "Div", "Equal", "Exp", "Expand", "Flatten"),
-        *("Floor", "Greater", "Less", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow"),
-        *("Range", "ReduceMean", "ReduceProd", "ReduceSum", "ScatterND", "Split", "Sqrt", "Sub", "Tile", "Transpose"),
-        "Where",
+        *("Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul"),
+        *(
+            "Neg",
+            "Not",
+            "Or",
+            "Pad",
+            "Pow",
+            "Range",
+            "Reciprocal",
+            "ReduceMax",
+            "ReduceMean",
+            "ReduceMin",
+            "ReduceProd",
+        ),
+        *("ReduceSum", "ScatterND", "Split", "Sqrt", "Sub", "Tile", "Transpose", "Trilu", "Where", "Xor"),
+        *("CumSum", "EyeLike", "OneHot", "GatherElements", "GatherND", "Abs", "Round", "Sign"),
     }
 )
 _WHOLE: Final = (np.int64, np.int32)
-_WHOLE_TYPES: Final = (ir.DataType.INT64, ir.DataType.INT32)
+_GROWS: Final = frozenset({"ConstantOfShape", "Expand", "MatMul", "Pad", "Range", "ScatterND", "Tile"})
+_TRIAL_SIZES: Final = (1, 1013, 2027)  # what depends on none of them depends on no size
 FOLDED: Final = _MOVES | _COMPUTES | {"Constant", "Shape", "Size"}
 """Operators of ONNX that are not written when their inputs are known."""
 
 
 def fold(node: ir.Node, forms: Forms, opset: int) -> bool:
-    """Note a node's results as constants where they are known, and tell whether they are.
-
-    Raises:
-        Inexpressible: They depend on a size that is free in a way that the file cannot express.
-    """
+    """Note a node's results where they are known, but for sizes that are free, and tell whether they are."""
     if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDED:
         return False
     if node.op_type == "Constant":
@@ -46,15 +57,51 @@ def fold(node: ir.Node, forms: Forms, opset: int) -> bool:
         return True
     if node.op_type in ("Shape", "Size") and node.inputs[0] is not None:
         return _fold_shape(node, node.inputs[0], forms)
-    inputs = [None if value is None else forms.constants.get(value) for value in node.inputs]
+    inputs = [None if value is None else forms.known_but_for_sizes(value) for value in node.inputs]
     if any(known is None and value is not None for known, value in zip(inputs, node.inputs, strict=True)):
         return False
-    depends = any(known is not None and known.dtype in _WHOLE and (known == FREE_SIZE).any() for known in inputs)
-    if depends and (node.op_type not in _MOVES or node.attributes.get_int("to", ir.DataType.INT64) not in _WHOLE_TYPES):
-        raise Inexpressible("it computes with a size that is free")
-    for value, array in zip(node.outputs, _evaluate(node, inputs, opset), strict=True):
-        forms.constants[value] = array
-    return True
+    results = _evaluated(node, inputs, opset)
+    for value, array in zip(node.outputs, results or (), strict=results is not None):
+        forms.note(value, array)
+    return results is not None
+
+
+def _evaluated(node: ir.Node, inputs: list[Array | None], opset: int) -> list[Array] | None:
+    """Compute a node by its inputs; `None` where a free size decides more than a whole number."""
+    if not any(_depends_on_size(known) for known in inputs):
+        return _evaluate(node, inputs, opset)
+    if node.op_type in _MOVES and all(known is None or known.dtype in _WHOLE for known in inputs):
+        moved = _evaluate(node, inputs, opset)
+        return moved if all(array.dtype in _WHOLE for array in moved) else None
+    if node.op_type in _GROWS:
+        return None
+    trials = [_evaluate(node, [_with_size(known, size) for known in inputs], opset) for size in _TRIAL_SIZES]
+    merged = [_merged(arrays) for arrays in zip(*trials, strict=True)]
+    complete = [array for array in merged if array is not None]
+    return complete if len(complete) == len(merged) else None
+
+
+def _depends_on_size(known: Array | None) -> bool:
+    return known is not None and known.dtype in _WHOLE and bool((known == FREE_SIZE).any())
+
+
+def _with_size(known: Array | None, size: int) -> Array | None:
+    return (
+        np.where(known == FREE_SIZE, size, known).astype(known.dtype)
+        if known is not None and known.dtype in _WHOLE
+        else known
+    )
+
+
+def _merged(trials: tuple[Array, ...]) -> Array | None:
+    """Return what trials agree on, FREE_SIZE where they do not; `None` where that cannot be said."""
+    first = trials[0]
+    if any(array.shape != first.shape for array in trials):
+        return None
+    differs = np.any([array != first for array in trials], axis=0)
+    if not differs.any():
+        return first
+    return np.where(differs, FREE_SIZE, first).astype(first.dtype) if first.dtype in _WHOLE else None
 
 
 def constant(node: ir.Node) -> Array:
@@ -80,11 +127,9 @@ def _fold_shape(node: ir.Node, value: ir.Value, forms: Forms) -> bool:
     sizes = np.array([FREE_SIZE if size == FREE else size for size in forms.shape(value)], np.int64)
     if node.op_type == "Shape":
         start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", len(sizes))
-        forms.constants[node.outputs[0]] = sizes[start:end]
-        return True
-    if FREE_SIZE in sizes:
-        raise Inexpressible("it counts elements, and a size is free")
-    forms.constants[node.outputs[0]] = np.array(np.prod(sizes), np.int64)
+        forms.note(node.outputs[0], sizes[start:end])
+    else:
+        forms.note(node.outputs[0], np.array(FREE_SIZE if FREE_SIZE in sizes else np.prod(sizes), np.int64))
     return True
 
 

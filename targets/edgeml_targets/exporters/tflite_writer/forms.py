@@ -6,9 +6,9 @@ written when it is not there yet, and only once. So QUANTIZE, DEQUANTIZE, TRANSP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +28,11 @@ from edgeml_targets.exporters.tflite_writer.layouts import (
 )
 from edgeml_targets.exporters.tflite_writer.quantization import Declared
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
-from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
+from edgeml_targets.exporters.tflite_writer.shapes import FREE, FREE_SIZE, FromAxis, Shape, size_sources
 
 FLOAT32 = np.dtype(np.float32)
 INT8 = np.dtype(np.int8)
+_INT32: Final = np.dtype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ class Forms:
         self.file = file
         self.declared = declared
         self.constants: dict[ir.Value, Array] = {}
-        """Values whose elements are known, in the model's order; free sizes in them are FREE_SIZE."""
+        """Values whose elements are known, in the model's order."""
+        self.sizes: dict[ir.Value, Array] = {}
+        """Whole numbers that are known but for those that follow from a free size, which are FREE_SIZE."""
+        self.write_late: Callable[[ir.Value], None] = _nobody
+        """Writes the operators that compute such a value."""
         self.columns: dict[ir.Value, npt.NDArray[np.intp]] = {}
         """Values of rank 2 whose columns stand in another order, which their only reader undoes in its weights."""
         self._forms: dict[ir.Value, list[Form]] = {}
@@ -74,16 +79,27 @@ class Forms:
         """Note that `form` holds `value`."""
         self._forms.setdefault(value, []).append(form)
 
+    def note(self, value: ir.Value, array: Array) -> None:
+        """Note the elements of a value, FREE_SIZE for what follows from a free size."""
+        whole = array.dtype in (np.int64, np.int32)
+        (self.sizes if whole and (array == FREE_SIZE).any() else self.constants)[value] = array
+
+    def known_but_for_sizes(self, value: ir.Value) -> Array | None:
+        """Return a value's elements, FREE_SIZE for what follows from a free size; `None` where they are not known."""
+        return self.constants.get(value, self.sizes.get(value))
+
     def alias(self, value: ir.Value, of: ir.Value) -> None:
         """Note that `value` is the same as `of`, in every form."""
-        if of in self.constants:
-            self.constants[value] = self.constants[of]
+        known = self.known_but_for_sizes(of)
+        if known is not None:
+            self.note(value, known)
         else:
             self._forms[value] = self._forms[of]
 
     def shape(self, value: ir.Value) -> Shape:
         """Return a value's sizes."""
-        return self.constants[value].shape if value in self.constants else self._forms[value][0].shape
+        known = self.known_but_for_sizes(value)
+        return self._forms[value][0].shape if known is None else known.shape
 
     def held(self, value: ir.Value) -> Sequence[Form]:
         """Return the forms that are there."""
@@ -95,6 +111,8 @@ class Forms:
 
     def as_it_is(self, value: ir.Value, layout: Layout | None = None) -> Form:
         """Return a value in its own element type, in a layout or in any."""
+        if value in self.sizes and value not in self._forms:
+            self.write_late(value)
         forms = [form for form in self._forms[value] if form.encoding is None]
         if forms:
             return self._laid_out(value, forms, layout)
@@ -123,21 +141,56 @@ class Forms:
         self.file.operator(code, inputs, number, options)
         return replace(like, tensor=number)
 
-    def reshape(self, form: Form, shape: Shape, layout: Layout) -> Form:
+    def reshape(self, form: Form, shape: Shape, layout: Layout, sizes: int | None = None) -> Form:
         """Write a RESHAPE to a shape and layout of the same elements in the same order.
 
+        Args:
+            form: What gets another shape.
+            shape, layout: Of the result.
+            sizes: An int32 tensor with the sizes in the file's order, for those that do not follow from the form's.
+
         Raises:
-            Inexpressible: More than one size of the result is free.
+            Inexpressible: Free sizes of the result do not follow from those of the form.
         """
-        sizes = file_shape(shape, layout)
-        if sizes == form.file_shape:
+        target = file_shape(shape, layout)
+        if target == form.file_shape and target.count(FREE) < 2:
             return replace(form, shape=shape, layout=layout)
-        if sizes.count(FREE) > 1:
-            raise Inexpressible(f"more than one size of {shape} is free")
-        content = np.array(sizes, np.int32)
-        options = schema.ReshapeOptionsT(newShape=list(sizes))
+        options = None
+        if target.count(FREE) < 2:
+            sizes, options = (
+                self.file.constant(np.array(target, np.int32)),
+                schema.ReshapeOptionsT(newShape=list(target)),
+            )
+        elif sizes is None:
+            sources = size_sources(form.file_shape, target)
+            if sources is None:
+                raise Inexpressible(f"more than one size of {shape} is free")
+            if target == form.file_shape:
+                return replace(form, shape=shape, layout=layout)
+            sizes = self.size_vector(form, sources)
         like = replace(form, shape=shape, layout=layout)
-        return self.emit(Op.RESHAPE, [form.tensor, self.file.constant(content)], like, options)
+        return self.emit(Op.RESHAPE, [form.tensor, sizes], like, options)
+
+    def size_vector(self, form: Form, entries: Sequence[FromAxis | int]) -> int:
+        """Return the number of an int32 tensor of sizes, each a number or what follows from a size of `form`.
+
+        LiteRT computes it when memory is laid out, once after each resize, and not at each inference.
+        """
+        known = [_known(form.file_shape, entry) for entry in entries]
+        if None not in known:
+            return self.file.constant(np.array(known, np.int32))
+        rules = [entry if isinstance(entry, tuple) else (0, 0, entry) for entry in entries]
+        axes, factors, summands = (np.array(column, np.int32) for column in zip(*rules, strict=True))
+        vector = Form(-1, (len(entries),), (0,), _INT32)
+        whole = replace(vector, shape=(len(form.layout),))
+        made = self.emit(Op.SHAPE, [form.tensor], whole, schema.ShapeOptionsT(outType=schema.TensorType.INT32))
+        if axes.tolist() != list(range(len(form.layout))):
+            made = self.emit(Op.GATHER, [made.tensor, self.file.constant(axes)], vector, schema.GatherOptionsT(axis=0))
+        if (factors != 1).any():
+            made = self.emit(Op.MUL, [made.tensor, self.file.constant(factors)], vector, schema.MulOptionsT())
+        if summands.any():
+            made = self.emit(Op.ADD, [made.tensor, self.file.constant(summands)], vector, schema.AddOptionsT())
+        return made.tensor
 
     def moved(self, form: Form, layout: Layout) -> Form:
         """Return a form in another layout, by a RESHAPE where only axes of size 1 move, else by a TRANSPOSE."""
@@ -178,3 +231,14 @@ class Forms:
         order = np.array([form.layout.index(axis) for axis in layout], np.int32)
         inputs = [form.tensor, self.file.constant(order)]
         return self.emit(Op.TRANSPOSE, inputs, replace(form, layout=layout), schema.TransposeOptionsT())
+
+
+def _known(shape: Shape, entry: FromAxis | int) -> int | None:
+    if isinstance(entry, int):
+        return entry
+    axis, factor, summand = entry
+    return None if shape[axis] == FREE else shape[axis] * factor + summand
+
+
+def _nobody(value: ir.Value) -> None:
+    raise Inexpressible(f"{value.name!r} depends on a size that is free")

@@ -23,15 +23,21 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.layout import METADATA_NAME, Metadata
 from edgeml_targets.contract.layout import Port as MetadataPort
 from edgeml_targets.contract.tensors import Tensor as ModelTensor
-from edgeml_targets.exporters.tflite_writer.elements import element_type, elements
+from edgeml_targets.exporters.tflite_writer.elements import element_type
 from edgeml_targets.exporters.tflite_writer.flatbuffer import Port, Tensor, TfliteFile, Written
-from edgeml_targets.exporters.tflite_writer.folding import FOLDED, constant, fold
 from edgeml_targets.exporters.tflite_writer.forms import Form, Forms
-from edgeml_targets.exporters.tflite_writer.fusion import fuse, only_reader
+from edgeml_targets.exporters.tflite_writer.fusion import only_reader
 from edgeml_targets.exporters.tflite_writer.layouts import Layout, file_shape, plain, without_gaps
-from edgeml_targets.exporters.tflite_writer.operation import Operation
+from edgeml_targets.exporters.tflite_writer.nodes import (
+    Walk,
+    needed,
+    note_constants,
+    require_covered,
+    write_late,
+    write_nodes,
+)
 from edgeml_targets.exporters.tflite_writer.quantization import Declared
-from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible, naming, naming_place, uncovered
+from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible, naming_place
 from edgeml_targets.exporters.tflite_writer.registry import entry_of
 from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
 
@@ -53,40 +59,17 @@ def lower(model: ir.Model, encodings: Encodings) -> Written:
     graph = model.graph
     opset = model.opset_imports.get("", _FREEST_OPSET)
     forms = Forms(TfliteFile(), Declared(encodings))
-    nodes = _needed(graph)
-    for name, value in graph.initializers.items():
-        if value.const_value is not None:
-            with naming_place(f"the tensor {name!r}"):
-                forms.constants[value] = elements(value.const_value)
-    for node in nodes:
-        if node.op_type == "Constant":
-            with naming(node):
-                forms.constants[node.outputs[0]] = constant(node)
-    missing = [node for node in nodes if entry_of(node.domain, node.op_type) is None and not _folds(node)]
-    if missing:
-        raise uncovered(missing)
+    walk = Walk(forms, opset, frozenset(encodings.tensors))
+    forms.write_late = lambda value: write_late(value, walk)
+    nodes = needed(graph)
+    note_constants(graph, forms)
+    require_covered(nodes)
     _tie_concatenations(nodes, forms.declared)
     inputs = [_write_input(value, forms) for value in graph.inputs if not value.is_initializer()]
-    _write_nodes(nodes, forms, opset, frozenset(encodings.tensors))
+    write_nodes(nodes, walk)
     outputs = _write_outputs(graph.outputs, forms, {port.tensor for port, _ in inputs})
     metadata = Metadata(inputs=tuple(m for _, m in inputs), outputs=tuple(m for _, m in outputs))
     return forms.file.finish([p for p, _ in inputs], [p for p, _ in outputs], {METADATA_NAME: metadata.to_json()})
-
-
-def _write_nodes(nodes: Iterable[ir.Node], forms: Forms, opset: int, encoded: frozenset[str]) -> None:
-    taken_over: set[ir.Node] = set()
-    for node in nodes:
-        if node in taken_over:
-            continue
-        with naming(node):
-            if fold(node, forms, opset):
-                continue
-            entry = entry_of(node.domain, node.op_type)
-            if entry is None:
-                raise uncovered([node])
-            fused = fuse(node, entry, forms.constants, encoded)
-            taken_over.update(fused.covered)
-            entry.write(Operation(node, entry, fused, forms, opset))
 
 
 def _write_input(value: ir.Value, forms: Forms) -> tuple[Port, MetadataPort]:
@@ -145,22 +128,6 @@ def _metadata_port(value: ir.Value, shape: Shape, layout: Layout) -> MetadataPor
     permutation = () if layout == plain(len(shape)) else without_gaps(layout)
     dtype = "float32" if value.dtype is None else str(value.dtype.numpy())
     return MetadataPort(ModelTensor(value.name or "", dtype, shape), permutation)
-
-
-def _needed(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes that the outputs depend on, in the order in which they run."""
-    wanted = [value.producer() for value in graph.outputs]
-    needed: set[ir.Node] = set()
-    while wanted:
-        node = wanted.pop()
-        if node is not None and node not in needed:
-            needed.add(node)
-            wanted += [value.producer() for value in node.inputs if value is not None]
-    return [node for node in graph if node in needed]
-
-
-def _folds(node: ir.Node) -> bool:
-    return node.domain in ("", "ai.onnx") and node.op_type in FOLDED
 
 
 def _tie_concatenations(nodes: Iterable[ir.Node], declared: Declared) -> None:

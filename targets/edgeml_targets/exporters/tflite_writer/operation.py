@@ -96,6 +96,17 @@ class Operation:
             raise Inexpressible(f"{what} is not constant")
         return found
 
+    def sizes(self, index: int, what: str) -> Array:
+        """Return an input's elements, FREE_SIZE for those that follow from a free size.
+
+        Raises:
+            Inexpressible: They are not known; `what` says what the input is: "its shape".
+        """
+        found = self.forms.known_but_for_sizes(self.value(index))
+        if found is None:
+            raise Inexpressible(f"{what} is not constant")
+        return found
+
     def input(self, index: int, layout: Layout | None = None, encoding: Encoding | None = None) -> Form:
         """Return an input, in integers or as it is, in a layout or in any, in an encoding or in any."""
         value = self.value(index)
@@ -123,6 +134,14 @@ class Operation:
     def in_model_order(self, index: int) -> Form:
         """Return an input whose elements stand in the model's order; axes of size 1 may be anywhere."""
         return self.forms.in_model_order(self.value(index), self.input(index))
+
+    def lifted(self, index: int, rank: int, encoding: Encoding | None = None) -> Form:
+        """Return an input with axes of size 1 in front, until it has `rank`."""
+        shape = self.shape(index)
+        if len(shape) == rank:
+            return self.input(index, encoding=encoding)
+        lower = self.input(index, plain(len(shape)), encoding)
+        return self.forms.reshape(lower, (1,) * (rank - len(shape)) + shape, plain(rank))
 
     def multiplies(self, *factors: Form) -> None:
         """Note that the kernel adds up products of its inputs, whose step bounds the output's."""
@@ -194,16 +213,19 @@ class Operation:
         """Write an operator whose output only this node sees."""
         return self.forms.emit(code, [i.tensor if isinstance(i, Form) else i for i in inputs], like, options)
 
-    def write(self, code: int, inputs: Sequence[Form | int], like: Form, options: Any = None) -> None:
-        """Write the operator that makes the output, and the clip that was fused, in it or after it."""
+    def clipped(self, code: int, inputs: Sequence[Form | int], like: Form, options: Any = None) -> Form:
+        """Write an operator, and the clip that was fused, in it or after it."""
         if self.fused.limits is None:
-            made = self.emit(code, inputs, like, options)
-        elif hasattr(options, "fusedActivationFunction"):
+            return self.emit(code, inputs, like, options)
+        if hasattr(options, "fusedActivationFunction"):
             options.fusedActivationFunction = ACTIVATIONS[self.fused.limits][0]
-            made = self.emit(code, inputs, like, options)
-        else:
-            clip = ACTIVATIONS[self.fused.limits][1]
-            made = self.emit(clip, [self.emit(code, inputs, like, options)], like)
+            return self.emit(code, inputs, like, options)
+        clip = ACTIVATIONS[self.fused.limits][1]
+        return self.emit(clip, [self.emit(code, inputs, like, options)], like)
+
+    def write(self, code: int, inputs: Sequence[Form | int], like: Form, options: Any = None) -> None:
+        """Write the operator that makes the output, clipped where a clip was fused."""
+        made = self.clipped(code, inputs, like, options)
         self.forms.file.rename(made.tensor, self.fused.output.name or "")
         self.hold(made)
 
@@ -233,15 +255,13 @@ class Operation:
         return Form(self._float_constant(value, content), array.shape, layout, content.dtype)
 
     def _aligned(self, index: int, layout: Layout, rank: int, encoding: Encoding | None) -> Form:
-        shape = self.shape(index)
-        lifted = (1,) * (rank - len(shape)) + shape
         array = self.known(index)
         if array is not None:
+            lifted = (1,) * (rank - array.ndim) + array.shape
             return self._stored(self.value(index), array.reshape(lifted), layout, encoding)
-        if len(shape) == rank:
+        if len(self.shape(index)) == rank:
             return self.input(index, layout, encoding)
-        lower = self.input(index, plain(len(shape)), encoding)
-        return self.forms.moved(self.forms.reshape(lower, lifted, plain(rank)), layout)
+        return self.forms.moved(self.lifted(index, rank, encoding), layout)
 
     def _float_constant(self, value: ir.Value, content: Array) -> int:
         if not (self.forms.declared.half(value) and content.dtype == FLOAT32):
@@ -267,7 +287,7 @@ def in_integers(node: ir.Node, entry: Entry, declared: Encoding | None, forms: F
         declared: The encoding of what it writes.
         forms: All values so far.
     """
-    computed = [v for v in node.inputs if v is not None and v not in forms.constants]
+    computed = [v for v in node.inputs if v is not None and forms.known_but_for_sizes(v) is None]
     if entry.integer is Integer.NO or not computed:
         return False
     if entry.weight is not None:

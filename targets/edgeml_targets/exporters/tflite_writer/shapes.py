@@ -16,6 +16,10 @@ FREE_SIZE: Final = -(1 << 30) - 7
 """What stands for a free size in a constant that was computed from a shape; no size and no index is this number, and 32 bits hold it."""
 
 
+FromAxis = tuple[int, int, int]
+"""An axis of a tensor of the file, a factor and a summand: the axis's size times the factor, plus the summand."""
+
+
 def at_rest(shape: Shape) -> Shape:
     """Return `shape` as the file stores it: free sizes are 1 until a runtime resizes."""
     return tuple(1 if size == FREE else size for size in shape)
@@ -24,6 +28,18 @@ def at_rest(shape: Shape) -> Shape:
 def product(sizes: Sequence[int]) -> int:
     """Return the product of sizes, FREE when one of them is."""
     return FREE if FREE in sizes else math.prod(sizes)
+
+
+def size_sources(shape: Shape, asked: Shape) -> list[FromAxis | int] | None:
+    """Return where each of the sizes that are asked for comes from when only axes of size 1 are added or dropped, else `None`."""
+    moving = iter([axis for axis, size in enumerate(shape) if size != 1])
+    found: list[FromAxis | int] = []
+    for size in asked:
+        axis = next(moving, None) if size != 1 else None
+        if size != 1 and (axis is None or shape[axis] != size):
+            return None
+        found.append(size if axis is None or size != FREE else (axis, 1, 0))
+    return found if next(moving, None) is None else None
 
 
 def broadcast(left: Shape, right: Shape) -> Shape:

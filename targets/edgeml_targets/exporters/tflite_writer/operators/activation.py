@@ -10,10 +10,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from edgeml_targets.contract.encodings import Encoding
-from edgeml_targets.exporters.tflite_writer.forms import Form
+from edgeml_targets.exporters.tflite_writer.arithmetic import number
 from edgeml_targets.exporters.tflite_writer.fusion import ACTIVATIONS, clip_limits
 from edgeml_targets.exporters.tflite_writer.layouts import plain
 from edgeml_targets.exporters.tflite_writer.operation import Operation
+from edgeml_targets.exporters.tflite_writer.operators.curves import elu_of
 from edgeml_targets.exporters.tflite_writer.quantization import SIGMOID, TANH
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
@@ -38,7 +39,7 @@ def clip(op: Operation) -> None:
         )  # the kernels below keep the scale, and what lies outside is clipped by this
     for code, limit in ((Op.MAXIMUM, limits[0]), (Op.MINIMUM, limits[1])):
         if np.isfinite(limit) and not _saturates_at(x.encoding, limit):
-            x = op.emit(code, [x, _scalar(op, limit, x)], x, schema.MaximumMinimumOptionsT())
+            x = op.emit(code, [x, number(op, limit, x)], x, schema.MaximumMinimumOptionsT())
     op.hold(x)
 
 
@@ -55,20 +56,6 @@ def hard_swish(op: Operation) -> None:
     """Write a HardSwish."""
     x = op.input(0)
     op.write(Op.HARD_SWISH, [x], op.result(x), schema.HardSwishOptionsT())
-
-
-@lowers("HardSigmoid", any_layout=True)
-def hard_sigmoid(op: Operation) -> None:
-    """Write a HardSigmoid, which LiteRT does not have: a product, a sum, and a clip to 0 and 1."""
-    x = op.input(0)
-    slope = _scalar(op, op.attributes.get_float("alpha", 0.2), x)
-    offset = _scalar(op, op.attributes.get_float("beta", 0.5), x)
-    like = op.result(x)
-    scaled = op.emit(Op.MUL, [x, slope], like, schema.MulOptionsT())
-    raised = op.emit(
-        Op.ADD, [scaled, offset], like, schema.AddOptionsT(fusedActivationFunction=ACTIVATIONS[(0.0, np.inf)][0])
-    )
-    op.write(Op.MINIMUM, [raised, _scalar(op, 1.0, x)], like, schema.MaximumMinimumOptionsT())
 
 
 @lowers("LeakyRelu", integer=Integer.FREE, any_layout=True)
@@ -89,11 +76,15 @@ def gelu(op: Operation) -> None:
 
 @lowers("Elu", any_layout=True)
 def elu(op: Operation) -> None:
-    """Write an Elu with its usual slope of 1."""
-    if op.attributes.get_float("alpha", 1.0) != 1.0:
-        raise Inexpressible("its alpha is not 1")
-    x = op.input(0)
-    op.write(Op.ELU, [x], op.result(x))
+    """Write an Elu of any slope."""
+    op.hold(elu_of(op, op.input(0), op.attributes.get_float("alpha", 1.0)))
+
+
+@lowers("PRelu", integer=Integer.FREE, any_layout=True)
+def prelu(op: Operation) -> None:
+    """Write a PRelu with a slope a channel, or of any shape that broadcasts."""
+    x, slope = op.aligned()
+    op.write(Op.PRELU, [x, slope], op.result(x))
 
 
 @lowers("Softmax", integer=Integer.FREE)
@@ -131,9 +122,3 @@ def _saturates_at(encoding: Encoding | None, limit: float) -> bool:
         return False
     ends = encoding.dequantize(np.array([encoding.lowest, encoding.highest]))
     return bool((np.abs(ends - limit) < encoding.scale[0]).any())
-
-
-def _scalar(op: Operation, number: float, like: Form) -> Form:
-    """Store a number that broadcasts with a form, in its encoding."""
-    rank = len(like.shape)
-    return op.operand(np.full((1,) * rank, number, np.float32), plain(rank), like.encoding)

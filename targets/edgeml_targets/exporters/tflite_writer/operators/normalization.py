@@ -8,10 +8,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
-from edgeml_targets.exporters.tflite_writer.forms import Form
+from edgeml_targets.exporters.tflite_writer.arithmetic import along
 from edgeml_targets.exporters.tflite_writer.fusion import normalization
 from edgeml_targets.exporters.tflite_writer.operation import Operation
-from edgeml_targets.exporters.tflite_writer.quantization import Floats
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import lowers
 
@@ -22,8 +21,8 @@ def batch_normalization(op: Operation) -> None:
     factor, summand = normalization(op.node, op.forms.constants)
     x = op.input(0)
     like = op.result(x)
-    scaled = op.emit(Op.MUL, [x, _along(op, factor, 1, x)], like, schema.MulOptionsT())
-    op.write(Op.ADD, [scaled, _along(op, summand, 1, x)], like, schema.AddOptionsT())
+    scaled = op.emit(Op.MUL, [x, along(op, factor, 1, x)], like, schema.MulOptionsT())
+    op.write(Op.ADD, [scaled, along(op, summand, 1, x)], like, schema.AddOptionsT())
 
 
 @lowers("LayerNormalization")
@@ -40,20 +39,13 @@ def layer_normalization(op: Operation) -> None:
     centred = op.emit(Op.SUB, [x, mean], x, schema.SubOptionsT())
     squares = op.emit(Op.MUL, [centred, centred], x, schema.MulOptionsT())
     variance = op.emit(Op.MEAN, [squares, last], row, keep)
-    epsilon = _along(op, np.array([op.attributes.get_float("epsilon", 1e-5)]), rank - 1, x)
+    epsilon = along(op, np.array([op.attributes.get_float("epsilon", 1e-5)]), rank - 1, x)
     steadied = op.emit(Op.ADD, [variance, epsilon], row, schema.AddOptionsT())
     inverse = op.emit(Op.RSQRT, [steadied], row)
-    scale = _along(op, op.constant(1, "its scale"), rank - 1, x)
+    scale = along(op, op.constant(1, "its scale"), rank - 1, x)
     normal = op.emit(Op.MUL, [centred, inverse], x, schema.MulOptionsT())
     if not op.has(2):
         op.write(Op.MUL, [normal, scale], op.result(x), schema.MulOptionsT())
         return
     scaled = op.emit(Op.MUL, [normal, scale], x, schema.MulOptionsT())
-    op.write(Op.ADD, [scaled, _along(op, op.constant(2, "its bias"), rank - 1, x)], op.result(x), schema.AddOptionsT())
-
-
-def _along(op: Operation, vector: Floats, axis: int, like: Form) -> Form:
-    """Store a vector that broadcasts with a form along one of the model's axes."""
-    shape = [1] * len(like.shape)
-    shape[axis] = vector.size
-    return op.operand(vector.astype(np.float32).reshape(shape), like.layout)
+    op.write(Op.ADD, [scaled, along(op, op.constant(2, "its bias"), rank - 1, x)], op.result(x), schema.AddOptionsT())

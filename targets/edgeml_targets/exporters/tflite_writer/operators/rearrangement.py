@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,16 +24,17 @@ from edgeml_targets.exporters.tflite_writer.layouts import (
 from edgeml_targets.exporters.tflite_writer.operation import Operation
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
-from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape, product, reshaped
+from edgeml_targets.exporters.tflite_writer.shapes import FREE, FREE_SIZE, Shape, product, reshaped
 from edgeml_targets.exporters.tflite_writer.windows import pad
 
 
 @lowers("Reshape", integer=Integer.KEPT)
 def reshape(op: Operation) -> None:
     """Write a Reshape."""
-    asked = [int(size) for size in op.constant(1, "its shape").reshape(-1)]
+    asked = [int(size) for size in op.sizes(1, "its shape").reshape(-1)]
     zero_copies = op.attributes.get_int("allowzero", 0) == 0
-    _reshape(op, reshaped(op.shape(0), asked, zero_copies=zero_copies))
+    shape = reshaped(op.shape(0), asked, zero_copies=zero_copies)
+    _reshape(op, shape, asked if shape.count(FREE) > 1 else ())
 
 
 @lowers("Flatten", integer=Integer.KEPT)
@@ -150,8 +152,14 @@ def _input_that_holds(op: Operation, number: float) -> Form:
     return op.input(0)
 
 
-def _reshape(op: Operation, shape: Shape) -> None:
-    """Give the output the same elements with other axes, at the least cost."""
+def _reshape(op: Operation, shape: Shape, asked: Sequence[int] = ()) -> None:
+    """Give the output the same elements with other axes, at the least cost.
+
+    Args:
+        op: The node.
+        shape: Of the output.
+        asked: What the node asks for, where more than one size is free: 0 for the input's own, -1 for what is left.
+    """
     x = op.input(0)
     layout = relabelled(x.shape, x.layout, shape)
     if layout is not None:
@@ -161,7 +169,17 @@ def _reshape(op: Operation, shape: Shape) -> None:
         bare = replace(x, shape=file_shape(x.shape, x.layout), layout=plain(len(x.layout)))
         op.hold(op.forms.reshape(bare, shape, plain(2)))
     else:
-        op.hold(op.forms.reshape(op.in_model_order(0), shape, plain(len(shape))))
+        ordered = op.in_model_order(0)
+        sizes = _asked_sizes(op, ordered, asked) if asked else None
+        op.hold(op.forms.reshape(ordered, shape, plain(len(shape)), sizes))
+
+
+def _asked_sizes(op: Operation, x: Form, asked: Sequence[int]) -> int:
+    """Return the tensor of a Reshape's sizes: from the input's own where it says so, else as the model computes them."""
+    if FREE_SIZE not in asked:
+        return op.forms.size_vector(x, [(x.layout.index(i), 1, 0) if n == 0 else n for i, n in enumerate(asked)])
+    computed = op.forms.as_it_is(op.value(1))
+    return op.emit(Op.CAST, [computed], replace(computed, dtype=np.dtype(np.int32)), schema.CastOptionsT()).tensor
 
 
 def _columns_may_move(op: Operation, x: Form, shape: Shape) -> bool:
