@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from edgeml_targets.exporters.tflite_writer.forms import Form
-from edgeml_targets.exporters.tflite_writer.layouts import plain, reduced
+from edgeml_targets.exporters.tflite_writer.layouts import plain
 from edgeml_targets.exporters.tflite_writer.operation import Operation
 from edgeml_targets.exporters.tflite_writer.shapes import Shape, broadcast
 
@@ -88,14 +88,8 @@ def along(op: Operation, vector: Any, axis: int, like: Form) -> Form:
     return op.operand(vector.astype(np.float32).reshape(shape), like.layout)
 
 
-def mean(op: Operation, form: Form, axes: Sequence[int], code: int = Op.MEAN) -> Form:
+def reduce_(op: Operation, code: int, form: Form, axes: Sequence[int]) -> Form:
     """Write a reduction that keeps the axes it runs over (of the model's), with size 1."""
     positions = op.integers([i for i, axis in enumerate(form.layout) if axis in axes])
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(form.shape))
     return op.emit(code, [form, positions], replace(form, shape=shape), schema.ReducerOptionsT(keepDims=True))
-
-
-def without(op: Operation, form: Form, axis: int) -> Form:
-    """Write a RESHAPE that drops one of the model's axes, of size 1."""
-    shape = tuple(size for i, size in enumerate(form.shape) if i != axis)
-    return op.forms.reshape(form, shape, reduced(form.layout, [axis]))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml_targets.exporters.tflite_writer.shapes import Shape
+from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
 
 Layout = tuple[int | None, ...]
 
@@ -103,3 +103,73 @@ def relabelled(shape: Shape, layout: Layout, new_shape: Shape) -> Layout | None:
         return None
     ones = iter(added)
     return tuple(names[axis] if axis in names else next(ones, None) for axis in layout)
+
+
+def regrouped(shape: Shape, layout: Layout, new_shape: Shape, left_open: int | None = None) -> Layout | None:
+    """Return the layout of a reshaped value whose elements stay where they are, `None` when there is none.
+
+    There is one where a reshape merges axes that the file holds side by side, or splits one: an image with channels last,
+    whose height and width become one axis, is a signal with channels last.
+
+    Args:
+        shape, layout: Of the tensor.
+        new_shape: After the reshape.
+        left_open: The new axis that takes what the others leave, where several sizes are free.
+    """
+    pairs = _groups(shape, new_shape) if left_open is None else _groups_around(shape, new_shape, left_open)
+    if pairs is None:
+        return None
+    new_of = {old: new for old, new in pairs if old}
+    lone = [axis for old, new in pairs if not old for axis in new]
+    order = without_gaps(layout)
+    made: list[int] = []
+    position = 0
+    while position < len(order):
+        group = next(old for old in new_of if order[position] in old)
+        if order[position : position + len(group)] != group:
+            return None
+        made += new_of[group]
+        position += len(group)
+    for axis in lone:
+        made.insert(made.index(axis - 1) + 1 if axis else 0, axis)
+    return tuple(made)
+
+
+def _groups_around(old: Shape, new: Shape, left_open: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]] | None:
+    for first in range(min(left_open, len(old)), -1, -1):
+        for last in range(first, len(old) + 1):
+            before, after = _groups(old[:first], new[:left_open]), _groups(old[last:], new[left_open + 1 :])
+            if before is not None and after is not None:
+                moved = [
+                    (tuple(a + last for a in olds), tuple(a + left_open + 1 for a in news)) for olds, news in after
+                ]
+                return [*before, (tuple(range(first, last)), (left_open,)), *moved]
+    return None
+
+
+def _groups(old: Shape, new: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]] | None:
+    """Return which axes become which, in order, each group as small as it can be; a group that has no old axis is new.
+
+    A free size stands for itself only: both shapes have the same free sizes in the same order, or `None` is returned.
+    """
+    pairs = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start = i, j
+        left, right = (old[i], 1) if i < len(old) else (1, 1)
+        i = min(i + 1, len(old))
+        if j < len(new):
+            right, j = new[j], j + 1
+        while left != right:
+            if FREE in (left, right):
+                return None
+            if left < right:
+                if i == len(old) or old[i] == FREE:
+                    return None
+                left, i = left * old[i], i + 1
+            else:
+                if j == len(new) or new[j] == FREE:
+                    return None
+                right, j = right * new[j], j + 1
+        pairs.append((tuple(range(start[0], i)), tuple(range(start[1], j))))
+    return pairs

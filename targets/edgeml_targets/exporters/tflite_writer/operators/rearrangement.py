@@ -13,9 +13,11 @@ from edgeml_targets.exporters.tflite_writer.elements import element_type, onnx_t
 from edgeml_targets.exporters.tflite_writer.forms import FLOAT32, Form
 from edgeml_targets.exporters.tflite_writer.fusion import only_reader
 from edgeml_targets.exporters.tflite_writer.layouts import (
+    Layout,
     file_shape,
     in_model_order,
     plain,
+    regrouped,
     relabelled,
     squeezed,
     transposed,
@@ -63,7 +65,7 @@ def squeeze(op: Operation) -> None:
     """Write a Squeeze: the file keeps the axes, the model has them no more."""
     shape = op.shape(0)
     axes = [axis % len(shape) for axis in _axes(op, "its list of axes")] or [i for i, s in enumerate(shape) if s == 1]
-    if any(shape[axis] != 1 for axis in axes):
+    if any(shape[axis] not in (1, FREE) for axis in axes):  # one that is free is 1, or the model is wrong
         raise Inexpressible(f"it drops axes {axes} of {shape}")
     x = op.input(0)
     kept = tuple(size for axis, size in enumerate(shape) if axis not in axes)
@@ -124,19 +126,26 @@ def identity(op: Operation) -> None:
         raise Inexpressible("its mask is used")
     if op.has(2) and op.constant(2, "whether it trains").any():
         raise Inexpressible("it drops at random, as in training")
-    op.forms.alias(op.node.outputs[0], op.value(0))
+    _hold_as_it_is(op)
 
 
 @lowers("Cast", any_layout=True)
 def cast(op: Operation) -> None:
     """Write a Cast; every floating point type of the model is float32 in the file."""
     to = element_type(onnx_type(op.attributes.get_int("to", 1)), "its result")
-    held = op.forms.held(op.value(0))[0]
+    held = next(iter(op.forms.held(op.value(0))), None) or op.input(0)
     if to in (held.dtype, FLOAT32 if held.encoding else None):
-        op.forms.alias(op.node.outputs[0], op.value(0))
+        _hold_as_it_is(op)
         return
     x = op.forms.as_it_is(op.value(0))
     op.write(Op.CAST, [x], replace(x, dtype=to), schema.CastOptionsT())
+
+
+def _hold_as_it_is(op: Operation) -> None:
+    if op.value(0) in op.forms.sizes:
+        op.hold(op.input(0))
+    else:
+        op.forms.alias(op.node.outputs[0], op.value(0))
 
 
 def _input_that_holds(op: Operation, number: float) -> Form:
@@ -164,21 +173,38 @@ def _reshape(op: Operation, shape: Shape, asked: Sequence[int] = ()) -> None:
     layout = relabelled(x.shape, x.layout, shape)
     if layout is not None:
         op.hold(replace(x, shape=shape, layout=layout))
-    elif not in_model_order(x.shape, x.layout) and _columns_may_move(op, x, shape):
-        op.forms.columns[op.fused.output] = _column_order(x)
-        bare = replace(x, shape=file_shape(x.shape, x.layout), layout=plain(len(x.layout)))
-        op.hold(op.forms.reshape(bare, shape, plain(2)))
-    else:
-        ordered = op.in_model_order(0)
-        sizes = _asked_sizes(op, ordered, asked) if asked else None
-        op.hold(op.forms.reshape(ordered, shape, plain(len(shape)), sizes))
+        return
+    if not in_model_order(x.shape, x.layout):
+        if _columns_may_move(op, x, shape):
+            op.forms.columns[op.fused.output] = _column_order(x)
+            bare = replace(x, shape=file_shape(x.shape, x.layout), layout=plain(len(x.layout)))
+            op.hold(op.forms.reshape(bare, shape, plain(2)))
+            return
+        layout = regrouped(x.shape, x.layout, shape, list(asked).index(-1) if -1 in asked else None)
+    if layout is None:
+        x, layout = op.in_model_order(0), plain(len(shape))
+    op.hold(op.forms.reshape(x, shape, layout, _asked_sizes(op, x, layout, asked) if asked else None))
 
 
-def _asked_sizes(op: Operation, x: Form, asked: Sequence[int]) -> int:
-    """Return the tensor of a Reshape's sizes: from the input's own where it says so, else as the model computes them."""
+def _asked_sizes(op: Operation, x: Form, layout: Layout, asked: Sequence[int]) -> int:
+    """Return the tensor of a Reshape's sizes in the file's order.
+
+    A size is the input's own (0), what is left (-1), known, or as the model computes it; one that is computed is what is
+    left, where no other is.
+    """
+    if list(asked).count(FREE_SIZE) + list(asked).count(-1) == 1:
+        asked = [-1 if n == FREE_SIZE else n for n in asked]
+    in_file = [
+        1 if axis is None else (x.layout.index(axis), 1, 0) if asked[axis] == 0 else asked[axis] for axis in layout
+    ]
     if FREE_SIZE not in asked:
-        return op.forms.size_vector(x, [(x.layout.index(i), 1, 0) if n == 0 else n for i, n in enumerate(asked)])
+        return op.forms.size_vector(x, in_file)
+    if 0 in asked:
+        raise Inexpressible("its shape mixes computed sizes with the input's own")
     computed = op.forms.as_it_is(op.value(1))
+    if layout != plain(len(asked)):
+        order = [axis for axis in layout if axis is not None]
+        computed = op.emit(Op.GATHER, [computed, op.integers(order)], computed, schema.GatherOptionsT(axis=0))
     return op.emit(Op.CAST, [computed], replace(computed, dtype=np.dtype(np.int32)), schema.CastOptionsT()).tensor
 
 

@@ -11,13 +11,13 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from edgeml_targets.exporters.tflite_writer.forms import Form
-from edgeml_targets.exporters.tflite_writer.layouts import plain, reduced
+from edgeml_targets.exporters.tflite_writer.layouts import plain, squeezed
 from edgeml_targets.exporters.tflite_writer.operation import Operation
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
 from edgeml_targets.exporters.tflite_writer.shapes import FREE, FREE_SIZE
 
-_FAR: Final = 1 << 30  # beyond it, a bound means the end
+_FAR: Final = 1 << 24  # beyond it, a bound of an axis of free size means the end
 _MOST_AXES: Final = 5  # of LiteRT's STRIDED_SLICE
 
 
@@ -33,11 +33,11 @@ class Part:
         """Return how many elements that is, FREE when it depends on a free size."""
         if size != FREE:
             return len(range(size)[slice(self.begin, self.end, self.step)])
-        bounds = (self.begin or 0, self.end)
-        if self.step > 0 and bounds[1] is not None and 0 <= bounds[0] <= bounds[1]:
-            return len(range(*bounds, self.step))
-        if self.step > 0 and bounds[0] < 0 and (bounds[1] is None or bounds[0] <= bounds[1] < 0):
-            return len(range(bounds[0], bounds[1] or 0, self.step))
+        begin, end = self.begin or 0, self.end
+        if self.step > 0 and end is not None and 0 <= begin <= end:
+            return len(range(begin, end, self.step))
+        if self.step > 0 and begin < 0 and (end is None or begin <= end < 0):
+            return len(range(begin, end or 0, self.step))
         return FREE
 
 
@@ -119,7 +119,7 @@ def gather(op: Operation) -> None:
         index = int(indexes)
         part = take(op, x, {axis: Part(index, None if index == -1 else index + 1)})
         kept = tuple(s for i, s in enumerate(part.shape) if i != axis)
-        op.hold(op.forms.reshape(part, kept, reduced(part.layout, [axis])))
+        op.hold(replace(part, shape=kept, layout=squeezed(part.layout, [axis])))
         return
     shape = op.shape(1)
     if len(shape) != 1:
