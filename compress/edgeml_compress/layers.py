@@ -1,4 +1,7 @@
-"""Where a network's weights are: which input of which operator holds them, and the axis of their output channels."""
+"""Where a network's weights are: which input of which operator holds them, and the axis of their output channels.
+
+Weights in the bodies of If, Loop and Scan count, too: they can be stored smaller, while their operators compute in float.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+
+from edgeml_compress.naming import graphs
 
 AxisOf = Callable[[ir.Node, int], int | None]
 
@@ -29,6 +34,7 @@ WEIGHTS: Final[Mapping[str, tuple[tuple[int, ...], AxisOf]]] = {
     "MatMul": ((1,), lambda node, rank: rank - 1),
     "LSTM": ((1, 2), lambda node, rank: 1),
     "GRU": ((1, 2), lambda node, rank: 1),
+    "RNN": ((1, 2), lambda node, rank: 1),
     "Gather": ((0,), lambda node, rank: 0),
 }
 """Operator -> which inputs hold weights, and along which axis their channels lie (`None`: one scale a tensor)."""
@@ -42,11 +48,13 @@ class Weight:
         value: The initializer, float32.
         axis: Its channel axis, `None` when its users disagree or have none.
         operators: Operators that use it.
+        nested: Whether all of them stand in the bodies of If, Loop or Scan, where they compute in float.
     """
 
     value: ir.Value
     axis: int | None
     operators: frozenset[str]
+    nested: bool = False
 
     @property
     def name(self) -> str:
@@ -60,16 +68,22 @@ class Weight:
 
 
 def weights(model: ir.Model) -> dict[str, Weight]:
-    """Return the weights of the main graph by name; a weight that several operators share stands there once."""
+    """Return the weights by name; one that several operators share stands there once.
+
+    Args:
+        model: As `prepare` or `lift` left it: names tell its values apart, and bodies read constants of the main graph.
+    """
     found: dict[str, Weight] = {}
-    for node in model.graph:
-        for value, axis in _weights_of(node):
-            name = name_of(value)
-            before = found.get(name)
-            if before is not None:
-                axis = axis if axis == before.axis else None
-            operators = frozenset({node.op_type}) | (before.operators if before else frozenset())
-            found[name] = Weight(value, axis, operators)
+    for graph in graphs(model):
+        for node in graph:
+            for value, axis in _weights_of(node):
+                name = name_of(value)
+                before = found.get(name)
+                if before is not None:
+                    axis = axis if axis == before.axis else None
+                operators = frozenset({node.op_type}) | (before.operators if before else frozenset())
+                nested = graph is not model.graph and (before is None or before.nested)
+                found[name] = Weight(value, axis, operators, nested)
     return found
 
 

@@ -1,12 +1,15 @@
 """Prepare a graph for quantization: simpler, with the same answers.
 
 Steps, in this order, each needing the one before:
-1. Constant nodes become initializers, initializers that are also inputs become constants.
-2. What depends on constants alone is computed.
-3. Identities and dropouts go.
-4. Types and shapes are inferred.
-5. Batch normalizations are folded, biases joined with their products.
-6. What nobody reads is removed.
+1. Functions are unfolded, Constant nodes become initializers, initializers that are also inputs become constants, and
+   every name stands for one thing.
+2. Constants leave the bodies of If and Loop, and equal ones become one; types and shapes are inferred.
+3. What depends on constants alone is computed, and the branches of conditions that are known then take their If's place.
+4. Operators are raised to `LEAST_OPSET`.
+5. What folding made twice becomes one, identities and dropouts go, types and shapes are inferred again.
+6. Batch normalizations, scales and shifts are folded, biases joined with their products.
+7. What several operators write out becomes the one that it is.
+8. What nobody reads is removed, after each rewrite.
 """
 
 from __future__ import annotations
@@ -20,15 +23,31 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from edgeml_compress.layers import weights
+from edgeml_compress.naming import graphs, name_uniquely
 from edgeml_compress.rewrites.drop_identities import drop_identities
 from edgeml_compress.rewrites.fold_batch_norm import fold_batch_norm
 from edgeml_compress.rewrites.fold_constants import fold_constants
+from edgeml_compress.rewrites.fold_scale_and_shift import fold_scale_and_shift
+from edgeml_compress.rewrites.fuse_hard_sigmoid import fuse_hard_sigmoid
+from edgeml_compress.rewrites.fuse_hard_swish import fuse_hard_swish
 from edgeml_compress.rewrites.join_matmul_and_bias import join_matmul_and_bias
+from edgeml_compress.rewrites.share_constants import share_constants
+from edgeml_compress.rewrites.take_known_branches import take_known_branches
+from edgeml_compress.rewrites.unflatten_softmax import unflatten_softmax
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.models import raise_opset
 
 Rewrite = Callable[[ir.Model], int]
-UNTYPED: Final[tuple[Rewrite, ...]] = (fold_constants, drop_identities)
-TYPED: Final[tuple[Rewrite, ...]] = (fold_batch_norm, join_matmul_and_bias)
+LEAST_OPSET: Final = 14  # HardSwish; 13 has axes as inputs, and channel axes of DequantizeLinear
+TIDYING: Final[tuple[Rewrite, ...]] = (share_constants, drop_identities)
+SIMPLIFYING: Final[tuple[Rewrite, ...]] = (
+    unflatten_softmax,
+    fold_batch_norm,
+    fold_scale_and_shift,
+    join_matmul_and_bias,
+    fuse_hard_sigmoid,
+    fuse_hard_swish,
+)
 QUANTIZED: Final = frozenset(
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger".split()
 )
@@ -59,41 +78,98 @@ def prepare(model: ir.Model, *, where: str) -> Prepared:
     """
     ready = lift(model, where=where)
     changes: dict[str, int] = {}
-    for rewrite in UNTYPED:
+    _know_more(ready, changes)
+    ready = _raised(ready)
+    _know_more(ready, changes)  # the converter writes some things as constants' functions
+    for rewrite in TIDYING:
         _run(rewrite, ready, changes)
-    common.ShapeInferencePass(check_type=False, strict_mode=False)(ready)
-    for rewrite in TYPED:
+    _infer(ready)
+    for rewrite in SIMPLIFYING:
         _run(rewrite, ready, changes)
     return Prepared(ready, changes)
 
 
+def _know_more(model: ir.Model, changes: dict[str, int]) -> None:
+    while True:  # a branch that takes its If's place may have more that is known
+        _run(fold_constants, model, changes)
+        if not _run(take_known_branches, model, changes):
+            break
+    _infer(model)
+
+
 def lift(model: ir.Model, *, where: str) -> ir.Model:
-    """Return the least that quantization needs: steps 1 and 4, no rewrite. `model` itself is not changed.
+    """Return the least that quantization needs: steps 1 and 2. `model` itself is not changed.
 
     Raises:
-        EdgemlError: It is quantized already, or a weight is not finite.
+        EdgemlError: It is quantized already, a weight is not finite, or it holds a sparse constant.
     """
     _refuse_quantized(model, where)
+    _refuse_sparse(model, where)
     ready = model.clone()
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(ready)
+    common.InlinePass()(ready)
     common.RemoveInitializersFromInputsPass()(ready)
-    common.NameFixPass()(ready)
-    common.ShapeInferencePass(check_type=False, strict_mode=False)(ready)
+    _lift_constants(ready)
+    common.ClearMetadataAndDocStringPass()(ready)
+    _infer(ready)
     _refuse_broken_weights(ready, where)
     return ready
 
 
-def _run(rewrite: Rewrite, model: ir.Model, changes: dict[str, int]) -> None:
-    changes[rewrite.__name__] = rewrite(model)
+def _lift_constants(model: ir.Model) -> None:
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    name_uniquely(model)
+    share_constants(model)
+
+
+def _raised(model: ir.Model) -> ir.Model:
+    """Return a model with its operators at `LEAST_OPSET` or later; unchanged where ONNX cannot bring one of them there.
+
+    An exporter that needs a later version than it has then says which operator it was.
+    """
+    if model.opset_imports.get("", 0) >= LEAST_OPSET:
+        return model
+    known = {value.name for graph in graphs(model) for node in graph for value in node.outputs}
+    try:
+        raised = raise_opset(model, LEAST_OPSET)
+    except EdgemlError:
+        return model
+    for value in (value for graph in graphs(raised) for node in graph for value in node.outputs):
+        if value.name not in known and not value.is_graph_output():
+            value.type, value.shape = None, None  # the converter's own guess, a scalar
+    _lift_constants(raised)
+    return raised
+
+
+def _infer(model: ir.Model) -> None:
+    common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+
+
+def _run(rewrite: Rewrite, model: ir.Model, changes: dict[str, int]) -> int:
+    found = rewrite(model)
+    changes[rewrite.__name__] = changes.get(rewrite.__name__, 0) + found
     common.RemoveUnusedNodesPass()(model)
+    return found
 
 
 def _refuse_quantized(model: ir.Model, where: str) -> None:
-    found = next((n for n in ir.traversal.RecursiveGraphIterator(model.graph) if n.op_type in QUANTIZED), None)
+    found = next((node for graph in _everywhere(model) for node in graph if node.op_type in QUANTIZED), None)
     if found is not None:
         raise EdgemlError(
             f"it is quantized already ({found.op_type} {found.name})", where=where, mend="give the float model"
         )
+
+
+def _refuse_sparse(model: ir.Model, where: str) -> None:
+    nodes = (node for graph in _everywhere(model) for node in graph if node.op_type == "Constant")
+    found = next((node for node in nodes if "sparse_value" in node.attributes), None)
+    if found is not None:
+        what = f"it holds a sparse constant ({found.outputs[0].name})"
+        raise EdgemlError(what, where=where, mend="export the model with dense weights")
+
+
+def _everywhere(model: ir.Model) -> list[ir.Graph | ir.Function]:
+    functions = list(model.functions.values())
+    return [*graphs(model), *functions, *(graph for function in functions for graph in function.subgraphs())]
 
 
 def _refuse_broken_weights(model: ir.Model, where: str) -> None:

@@ -118,6 +118,9 @@ def raise_opset(model: ir.Model, least: int) -> ir.Model:
     version = model.opset_imports.get("", 0)
     if version >= least:
         return model
+    if any(isinstance(weight, ir.ExternalTensor) for weight in _weights(model)):
+        model = model.clone()
+        ir.external_data.load_to_model(model)  # the converter sees a message, not the files beside it
     try:
         converted = onnx.version_converter.convert_version(ir.to_proto(model), least)
     except (RuntimeError, ValueError) as error:

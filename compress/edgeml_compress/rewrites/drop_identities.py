@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeml_compress.naming import graphs
+
 
 def drop_identities(model: ir.Model) -> int:
     """Let the users of an identity read its input; one between a graph's input and its output stays."""
+    return sum(_drop(graph) for graph in graphs(model))
+
+
+def _drop(graph: ir.Graph) -> int:
     dropped = 0
-    for node in list(model.graph):
+    for node in list(graph):
         fed = node.inputs[0] if node.inputs else None
         if fed is None or not _hands_on(node):
             continue
         given = node.outputs[0]
         if given.is_graph_output():
             producer = fed.producer()
-            if producer is None or fed.is_graph_output() or producer.graph is not model.graph:
+            if producer is None or fed.is_graph_output() or producer.graph is not graph:
                 continue
             name, fed.name = given.name, None  # the output keeps its name, whoever makes it
+            fed.type, fed.shape = given.type or fed.type, fed.shape if given.shape is None else given.shape
             given.replace_all_uses_with(fed, replace_graph_outputs=True)
-            model.graph.remove(node, safe=True)
+            graph.remove(node, safe=True)
             fed.name = name
         else:
             given.replace_all_uses_with(fed)
-            model.graph.remove(node, safe=True)
+            graph.remove(node, safe=True)
         dropped += 1
     return dropped
 

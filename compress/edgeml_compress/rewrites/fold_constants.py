@@ -1,13 +1,16 @@
-"""Compute once what depends on constants alone."""
+"""Compute once what depends on constants alone, also in the bodies of If and Loop."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant, name_of
+from edgeml_compress.naming import add_constant, graphs
 from edgeml_compress.running import open_session
 
 NEVER: Final = frozenset(
@@ -18,35 +21,29 @@ MOST_GROWTH_BYTES: Final = 1 << 16  # a constant that would be expanded further 
 
 
 def fold_constants(model: ir.Model) -> int:
-    """Replace nodes of the main graph whose inputs are all constants by what they give, computed by ONNX Runtime."""
-    graph = model.graph
+    """Replace nodes whose inputs are all constants by what they give, computed by ONNX Runtime.
+
+    What would make the model larger stays: a constant that is expanded, or one that others still need as it was.
+    """
     known: set[ir.Value] = set()
-    nodes: list[ir.Node] = []
-    for node in graph:
-        inputs = [v for v in node.inputs if v is not None]
-        if node.op_type not in NEVER and node.domain == "" and all(is_constant(v) or v in known for v in inputs):
-            nodes.append(node)
-            known.update(node.outputs)
-    if not nodes:
-        return 0
-    inside = set(nodes)
-    wanted = [v for n in nodes for v in n.outputs if v.is_graph_output() or any(u.node not in inside for u in v.uses())]
-    values = _evaluate(model, nodes, wanted)
+    nodes: dict[ir.Node, None] = {}
+    for graph in graphs(model):  # an outer graph before its bodies, which may read what it gives
+        for node in graph:
+            inputs = [v for v in node.inputs if v is not None]
+            if node.op_type not in NEVER and node.domain == "" and all(is_constant(v) or v in known for v in inputs):
+                nodes[node] = None
+                known.update(node.outputs)
+    wanted = [v for n in nodes for v in n.outputs if any(use.node not in nodes for use in v.uses())]
     folded = 0
-    for value in wanted:
-        array = values[name_of(value)]
-        if value.is_graph_output() or array.dtype.kind not in "fiub" or array.nbytes > _source_bytes(value):
-            continue
-        constant = ir.Value(name=f"{value.name}_c", const_value=ir.tensor(array, name=f"{value.name}_c"))
-        constant.dtype, constant.shape = ir.DataType.from_numpy(array.dtype), ir.Shape(array.shape)
-        graph.register_initializer(constant)
-        value.replace_all_uses_with(constant)
-        folded += 1
+    for value, array in zip(wanted, _evaluate(model, nodes, wanted), strict=True):
+        if array.dtype.kind in "fiub" and array.nbytes <= _freed_bytes(value, nodes) + MOST_GROWTH_BYTES:
+            value.replace_all_uses_with(add_constant(model, f"{value.name}_c", array))
+            folded += 1
     return folded
 
 
-def _source_bytes(value: ir.Value) -> int:
-    """Return how large a folded value may be: what its nodes read, and a little more."""
+def _freed_bytes(value: ir.Value, nodes: Collection[ir.Node]) -> int:
+    """Return how large the constants are that nobody but these nodes reads, of those that `value` is made from."""
     seen, queue, size = set(), [value], 0
     while queue:
         current = queue.pop()
@@ -54,21 +51,39 @@ def _source_bytes(value: ir.Value) -> int:
             continue
         seen.add(current)
         if current.const_value is not None:
-            size += current.const_value.nbytes
+            size += current.const_value.nbytes if all(use.node in nodes for use in current.uses()) else 0
         elif (node := current.producer()) is not None:
             queue.extend(v for v in node.inputs if v is not None)
-    return size + MOST_GROWTH_BYTES
+    return size
 
 
-def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> dict[str, np.ndarray]:
-    part = model.clone()
-    names = {name_of(v) for v in wanted}
-    kept = {name_of(v) for n in nodes for v in n.outputs if v.name}
-    part.graph.outputs.clear()
-    part.graph.inputs.clear()
-    for node in reversed(list(part.graph)):
-        if not any(v.name in kept for v in node.outputs):
-            part.graph.remove(node, safe=True)
-    part.graph.outputs.extend(v for n in part.graph for v in n.outputs if v.name in names)
-    order = [name_of(v) for v in part.graph.outputs]
-    return dict(zip(order, open_session(part).run(order, {}), strict=True))
+def _evaluate(model: ir.Model, nodes: Collection[ir.Node], wanted: list[ir.Value]) -> list[npt.NDArray[Any]]:
+    """Run `nodes` as a graph of their own, its values named by numbers, since they come from several graphs."""
+    if not wanted:
+        return []
+    stand_ins: dict[ir.Value, ir.Value] = {}
+
+    def stand_in(value: ir.Value) -> ir.Value:
+        if value not in stand_ins:
+            held = value.const_value
+            kind = None if held is None else ir.TensorType(held.dtype)
+            shape = None if held is None else value.shape
+            stand_ins[value] = ir.Value(name=f"v{len(stand_ins)}", type=kind, shape=shape, const_value=held)
+        return stand_ins[value]
+
+    copies = [
+        ir.Node(
+            "",
+            node.op_type,
+            [None if v is None else stand_in(v) for v in node.inputs],
+            list(node.attributes.values()),
+            outputs=[stand_in(v) for v in node.outputs],
+        )
+        for node in nodes
+    ]
+    held = [v for v in stand_ins.values() if v.const_value is not None]
+    outputs = [stand_ins[v] for v in wanted]
+    part = ir.Graph([], outputs, nodes=copies, initializers=held, opset_imports=model.opset_imports, name="constants")
+    session = open_session(ir.Model(part, ir_version=model.ir_version))
+    found: list[npt.NDArray[Any]] = session.run([name_of(v) for v in outputs], {})
+    return [np.asarray(array) for array in found]
