@@ -47,6 +47,6 @@ def _unfold(model: ir.Model, node: ir.Node, branch: ir.Graph) -> None:
     for output, result in zip(node.outputs, results, strict=True):
         output.replace_all_uses_with(result, replace_graph_outputs=True)
     outer.remove(node, safe=True)
-    for result, (name, kind, shape) in zip(results, kept, strict=True):
-        result.name, result.type = name or result.name, kind or result.type
+    for result, (given, kind, shape) in zip(results, kept, strict=True):
+        result.name, result.type = given or result.name, kind or result.type
         result.shape = result.shape if shape is None else shape
