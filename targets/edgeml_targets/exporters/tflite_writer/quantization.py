@@ -88,6 +88,7 @@ class Kernel:
         channel_axis: The model's axis of output channels.
         arrange: Brings elements, float or integer, into the file's order.
         file_axis: The file's axis of output channels.
+        channels: Which output channels `arrange` keeps: from the first up to and without the second.
     """
 
     value: ir.Value
@@ -95,6 +96,7 @@ class Kernel:
     channel_axis: int
     arrange: Callable[[Array], Array]
     file_axis: int
+    channels: tuple[int | None, int | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def store_weight(kernel: Kernel, encoding: Encoding, least_scale: Floats | float
         scale=tuple(scale.tolist()), zero_point=(0,) * len(scale), bits=encoding.bits, axis=axis, narrow=most == 127
     )
     integers = raised.quantize(kernel.array).astype(np.int8)
-    return Stored(kernel.arrange(integers), msgspec.structs.replace(raised, axis=kernel.file_axis))
+    kept = raised.scale if len(scale) == 1 else raised.scale[slice(*kernel.channels)]
+    stored = msgspec.structs.replace(raised, scale=kept, zero_point=(0,) * len(kept), axis=kernel.file_axis)
+    return Stored(kernel.arrange(integers), stored)
 
 
 def least_weight_scale(bias: Floats, given: Encoding, made: Encoding) -> Floats:

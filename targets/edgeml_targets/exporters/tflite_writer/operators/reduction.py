@@ -118,7 +118,8 @@ def _axes(op: Operation) -> list[int]:
     rank = len(op.shape(0))
     given = op.constant(1, "its list of axes").reshape(-1).tolist() if op.has(1) else op.attributes.get_ints("axes", ())
     axes = sorted({int(axis) % rank for axis in given})
-    return axes if axes or op.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
+    nothing = bool(op.attributes.get_int("noop_with_empty_axes", 0))
+    return axes if axes or nothing else list(range(rank))
 
 
 def _sum(op: Operation, form: Form) -> Form:

@@ -201,5 +201,5 @@ def _by_floor(indexes: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
     """Return what LiteRT's kernel picks where neither corners nor centres are aligned."""
     size = _TRIAL_SIZE if size == FREE else size
     scale = np.float32(size) / np.float32(len(indexes))
-    picked = np.floor(np.arange(len(indexes), dtype=np.float32) * scale).astype(np.intp)
+    picked: npt.NDArray[np.intp] = np.floor(np.arange(len(indexes), dtype=np.float32) * scale).astype(np.intp)
     return np.minimum(picked, size - 1)
