@@ -12,7 +12,7 @@ import pytest
 
 from edgeml_bench import race
 from edgeml_bench.comparison import Verdict, judge
-from edgeml_bench.jobs import Load
+from edgeml_bench.jobs import LEAST_LOADS, Load
 from edgeml_bench.racing import LOADS, paired_medians_us
 from edgeml_bench.statistics import ratio_interval
 from edgeml_targets.contract.errors import EdgemlError
@@ -78,7 +78,7 @@ def test_a_race_times_all_entrants_and_the_first_has_ratio_1(tiny_cnn: Path, tmp
     assert (first.ratio, first.ratio_low, first.ratio_high) == (1.0, 1.0, 1.0)
     assert second.ratio_low <= second.ratio <= second.ratio_high
     assert 0 < second.p50_us <= second.p90_us <= second.p99_us
-    assert second.loads == LOADS and len(second.medians_us) == LOADS
+    assert LEAST_LOADS <= second.loads == len(second.medians_us) <= LOADS  # fewer where other programs take the time
 
 
 def test_a_file_that_cannot_be_loaded_is_named(tiny_cnn: Path, tmp_path: Path) -> None:
