@@ -23,7 +23,7 @@ ROLES: Final = {
     "images": "images as samples",
     "toolkit": "training and compression",
     "server": "the monitoring server",
-    "demo": "the demo's data",
+    "demo": "data to begin with",
 }
 """The extras of our distribution that are no runtimes, and whom they serve; a package that several need counts for the first."""
 PACKAGE_USES: Final = {
@@ -48,6 +48,7 @@ PACKAGE_USES: Final = {
     "pydantic": "checks project and target files",
     "rich": "tables and progress",
     "scipy": "statistics",
+    "sktime": "640 utterances of JapaneseVowels",
     "sqlalchemy": "the store: SQLite or PostgreSQL",
     "typer": "the command line",
     "uvicorn": "serves the fleet page",

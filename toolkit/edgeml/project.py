@@ -92,7 +92,8 @@ class DataSection(Described):
 
     Args:
         source: A folder of images (a class a folder), an NPZ (`inputs`, `labels`, perhaps `classes`), a CSV,
-            `module:function` that returns (inputs, labels, class names), or `mnist-5k`, which a package ships.
+            `module:function` that returns (inputs, labels, class names), or `mnist-5k` or `japanese-vowels`, which
+            packages ship.
         label_column: The CSV's column with the class; default: its last.
         size: Height and width in pixels that images are resized to.
         colour: Colour of images, `rgb` or `grey`.

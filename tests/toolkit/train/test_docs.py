@@ -14,7 +14,9 @@ PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "train.md").read_text()
 
 
 def test_the_networks_have_the_weights_that_the_page_gives() -> None:
-    shapes = {"resnet8": (1, 28, 28), "dscnn": (1, 49, 10), "conv1d": (2, 40), "tabular-mlp": (10,)}
+    image, series = (1, 28, 28), (2, 40)
+    shapes = {"resnet8": image, "mobilenetv2-small": image, "dscnn": (1, 49, 10), "tabular-mlp": (10,)}
+    shapes |= {"conv1d": series, "gru": series, "tiny-transformer": series}
     for name, said in re.findall(r"^\| `([\w-]+)` \| [^|]* \| (\d+) thousand", PAGE, re.MULTILINE):
         weights = sum(p.numel() for p in find_network(name).build(shapes.pop(name), 10).parameters())
         assert abs(weights / 1000 - int(said)) < 1

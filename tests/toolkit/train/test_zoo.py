@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ CLASSES = 7
 SHAPES = [(1, 28, 28), (3, 33, 20), (2, 40), (5, 57), (12,), (1,)]
 TOLERANCE = 1e-4  # on scores of the order of 1
 TARGETS = ["x86_64-onnxruntime", "x86_64-openvino", "x86_64-litert"]
+BATCHES = (1, 5)  # the batch is dynamic in each of them
+LACKING = {("x86_64-litert", "gru"): "GRU"}
 
 
 def fitting(name: str) -> list[tuple[int, ...]]:
@@ -55,8 +58,19 @@ def answered(runtime: str, artifact: Path, inputs: npt.NDArray[np.float32]) -> n
         session.close()
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in CASES])
-def test_torch_its_program_and_every_runtime_agree(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Exported:
+    """A network's files, and what it answers itself: inputs (5, ...), scores (5, classes)."""
+
+    name: str
+    folder: Path
+    inputs: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in CASES])
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    name, shape = request.param
     network = built(name, shape)
     rng = np.random.default_rng(0)
     levels = rng.normal(
@@ -65,20 +79,30 @@ def test_torch_its_program_and_every_runtime_agree(name: str, shape: tuple[int, 
     inputs = rng.normal(levels, 2, (5, *shape)).astype(np.float32)
     with torch.no_grad():
         truth = network(torch.from_numpy(inputs)).numpy()
+    assert truth.std(0).max() > 100 * TOLERANCE, "scores that hardly depend on the input agree whatever is computed"
     ports = (Tensor(INPUT, "float32", (-1, *shape)), Tensor(OUTPUT, "float32", (-1, CLASSES)))
+    folder = tmp_path_factory.mktemp(name)
     for file, content in export(network, *ports, name=name).items():
-        (tmp_path / file).write_bytes(content)
-    worst = {}
-    for batch in (1, 5):  # the batch is dynamic in each of them
-        found = {"torch": answered("torch", tmp_path / "model.pt2", inputs[:batch])}
-        for target in map(find_target, TARGETS):
-            artifact = float_artifact(tmp_path / "model.onnx", target, tmp_path)
-            found[target.name] = answered(target.runtime, artifact, inputs[:batch])
-        worst |= {f"{who}, batch {batch}": float(np.abs(f - truth[:batch]).max()) for who, f in found.items()}
-    assert truth.std(0).max() > 100 * TOLERANCE, (
-        "scores that hardly depend on the input would agree whatever is computed"
-    )
-    assert all(difference <= TOLERANCE for difference in worst.values()), worst
+        (folder / file).write_bytes(content)
+    return Exported(name, folder, inputs, truth)
+
+
+def test_its_program_answers_as_torch_does(exported: Exported) -> None:
+    for batch in BATCHES:
+        found = answered("torch", exported.folder / "model.pt2", exported.inputs[:batch])
+        assert np.abs(found - exported.truth[:batch]).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_runtime_answers_as_torch_does(name: str, exported: Exported, request: pytest.FixtureRequest) -> None:
+    lacking = LACKING.get((name, exported.name))
+    if lacking:
+        request.applymarker(pytest.mark.xfail(strict=True, raises=EdgemlError, reason=f"{name} lacks {lacking}"))
+    target = find_target(name)
+    artifact = float_artifact(exported.folder / "model.onnx", target, exported.folder)
+    for batch in BATCHES:
+        found = answered(target.runtime, artifact, exported.inputs[:batch])
+        assert np.abs(found - exported.truth[:batch]).max() <= TOLERANCE, batch
 
 
 @pytest.mark.parametrize("name", network_names())
@@ -94,10 +118,10 @@ def test_every_network_learns_to_tell_two_samples_apart(name: str) -> None:
     shape = fitting(name)[0]
     network = find_network(name).build(shape, 2)
     inputs, labels = torch.randn(8, *shape), torch.arange(8) % 2
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
     network.train()
     losses = []
-    for _ in range(30):
+    for _ in range(40):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(network(inputs), labels)
         loss.backward()
@@ -113,6 +137,6 @@ def test_resnet8_has_the_size_that_its_paper_gives() -> None:
 
 def test_a_network_that_is_none_is_told() -> None:
     with pytest.raises(
-        EdgemlError, match="resnet9: no such network; choose one of conv1d, dscnn, resnet8, tabular-mlp"
+        EdgemlError, match="resnet9: no such network; choose one of conv1d, dscnn, gru, mobilenetv2-small, resnet8, tab"
     ):
         find_network("resnet9")

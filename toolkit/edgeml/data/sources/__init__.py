@@ -78,7 +78,7 @@ def find_source(section: DataSection, root: Path) -> Source:
         source: Source = importlib.import_module(f"{__name__}.{name}").SOURCE
         if source.accepts(section.source, path):
             return source
-    mend = "name a folder of images, an .npz, a .csv, module:function, or mnist-5k"
+    mend = "name a folder of images, an .npz, a .csv, module:function, mnist-5k, or japanese-vowels"
     what = "no source reads this form" if path.exists() else "no such file or folder"
     raise EdgemlError(what, where=str(path), mend=mend)
 
