@@ -5,7 +5,7 @@ Weights in the bodies of If, Loop and Scan count, too: they can be stored smalle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,8 @@ WEIGHTS: Final[Mapping[str, tuple[tuple[int, ...], AxisOf]]] = {
     "Gather": ((0,), lambda node, rank: 0),
 }
 """Operator -> which inputs hold weights, and along which axis their channels lie (`None`: one scale a tensor)."""
+
+LEAST_LISTED: Final = 256  # values of a constant that is worth a line when it stays in float
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,88 @@ def sole_user(value: ir.Value) -> ir.Node | None:
     """Return the one node that reads a value, or `None` when there are none or more, or the graph returns it."""
     uses = tuple(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def untouched(model: ir.Model, operators: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return what stays in float for its place or its form, whatever the recipe, each with the reason.
+
+    "If_12: Conv Conv_3 in a branch: activations stay in float". What a recipe leaves in float stands in its draft's `kept`.
+
+    Args:
+        model: As `prepare` left it.
+        operators: Those that a target computes in integers; `None` asks for what every target leaves in float.
+    """
+    found = weights(model)
+    nested = tuple(_nested_line(outer, node) for outer, node in _nested_layers(model, found))
+    reasons = ((node, _why_untouched(node)) for graph in graphs(model) for node in graph)
+    nodes = tuple(f"{node.op_type} {node.name}: {reason}" for node, reason in reasons if reason is not None)
+    layers = [node for node in model.graph if any(v is not None and v.name in found for v in node.inputs)]
+    kernels = tuple(
+        f"{node.op_type} {node.name}: the target has no integer kernel for it, so activations stay in float"
+        for node in layers
+        if operators is not None and node.op_type in WEIGHTS and node.op_type not in operators
+    )
+    held = (v for v in model.graph.initializers.values() if v.name not in found and _is_large_matrix(v))
+    constants = tuple(
+        f"{v.name}: {_size(v):,} values that no layer multiplies with, read by {_readers(v)}" for v in held
+    )
+    return (*nested, *nodes, *kernels, *constants)
+
+
+def _nested_layers(model: ir.Model, found: Mapping[str, Weight]) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """Yield the layers in bodies, each with the node of the main graph that it lies in."""
+    for outer in model.graph:
+        for body in _bodies(outer):
+            for node in body:
+                if any(value is not None and value.name in found for value in node.inputs):
+                    yield outer, node
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    inner = [body for a in node.attributes.values() for body in _graphs_of(a)]
+    return [deeper for body in inner for deeper in (body, *body.subgraphs())]
+
+
+def _graphs_of(attribute: ir.Attr) -> list[ir.Graph]:
+    if attribute.type == ir.AttributeType.GRAPH:
+        return [attribute.as_graph()]
+    return list(attribute.as_graphs()) if attribute.type == ir.AttributeType.GRAPHS else []
+
+
+def _nested_line(outer: ir.Node, node: ir.Node) -> str:
+    where = "a branch" if outer.op_type == "If" else "its body"
+    return f"{outer.name}: {node.op_type} {node.name} in {where}: activations stay in float"
+
+
+def _why_untouched(node: ir.Node) -> str | None:
+    if node.domain:
+        return f"no operator of ONNX's own, but of {node.domain}"
+    indexes = WEIGHTS.get(node.op_type, ((), None))[0]
+    for index in indexes:
+        weight = node.inputs[index] if index < len(node.inputs) else None
+        if weight is None:
+            continue
+        if not is_constant(weight) and node.op_type not in ("MatMul", "Gather"):  # these have two activations often
+            return "its weight is computed, not a constant"
+        if is_constant(weight) and weight.dtype != ir.DataType.FLOAT and _is_float(weight):
+            return f"its weight is {weight.dtype}, and float32 is what becomes integers"
+    return None
+
+
+def _is_float(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_floating_point()
+
+
+def _is_large_matrix(value: ir.Value) -> bool:
+    """Tell whether a constant would be worth storing smaller: not a bias or another vector, and named by no other line."""
+    axes = [size for size in value.const_value.shape if size != 1] if value.const_value is not None else []
+    named = any(_why_untouched(use.node) is not None for use in value.uses())
+    return _is_float(value) and len(axes) > 1 and _size(value) >= LEAST_LISTED and bool(value.uses()) and not named
+
+
+def _size(value: ir.Value) -> int:
+    return int(value.const_value.size) if value.const_value is not None else 0
+
+
+def _readers(value: ir.Value) -> str:
+    return ", ".join(sorted({use.node.op_type for use in value.uses()}))
