@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FOREIGN := $(VENV)/foreign/.ready
 
-.PHONY: demo test test-all lint install clean
+.PHONY: demo test test-all lint install clean bench-peers
 
 install: $(READY) $(FOREIGN)
 
@@ -33,6 +33,10 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+# Ours beside its peers, each in an environment of its own under .peers/; it can be interrupted, and goes on where it was.
+bench-peers: install
+	$(BIN)/python -m peers $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from edgeml_targets.runtimes import Tensors
 
 _LIBRARY: Final = "OpenVINO"
 _SINK: Final = "/sink_port_"
+_FRONT_ENDS: Final[Mapping[str, str]] = {".xml": "ir"}  # what other tools wrote for OpenVINO; all else is taken for ONNX
 _PRECISIONS: Final[Mapping[str, str]] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
@@ -58,7 +59,7 @@ class OpenVinoSession:
 
 
 class OpenVino:
-    """Loads `.onnx` artifacts."""
+    """Loads `.onnx` artifacts, and an IR (`.xml`, its `.bin` beside it) that another tool wrote."""
 
     suffix = ".onnx"
 
@@ -94,10 +95,10 @@ class OpenVino:
 
 
 def _read(artifact: Path, head: bytes) -> Any:
-    """Read with the ONNX front end alone: asking for any would try TensorFlow's too, which logs over standard error."""
+    """Read with one front end alone: asking for any would try TensorFlow's too, which logs over standard error."""
     from openvino.frontend import FrontEndManager, GeneralFailure, OpConversionFailure, OpValidationFailure
 
-    front_end = FrontEndManager().load_by_framework("onnx")
+    front_end = FrontEndManager().load_by_framework(_FRONT_ENDS.get(artifact.suffix, "onnx"))
     try:
         model = front_end.convert(front_end.load(str(artifact)))
     except GeneralFailure as error:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
+import openvino
 import pytest
 from onnx import helper
 
@@ -79,3 +80,13 @@ def test_an_operator_it_lacks_is_named(tmp_path: Path, settings_of: SettingsOf) 
 
     with pytest.raises(EdgemlError, match="Ponder"):
         RUNTIME.load(file, settings_of("openvino"))
+
+
+def test_an_ir_of_another_tool_answers_like_the_model_it_was_made_of(
+    tiny_cnn: Path, tmp_path: Path, images: Images, settings_of: SettingsOf
+) -> None:
+    x, other = images(4), tmp_path / "other.xml"
+    openvino.save_model(openvino.Core().read_model(tiny_cnn), other, compress_to_fp16=False)
+    sessions = [RUNTIME.load(artifact, settings_of("openvino")) for artifact in (tiny_cnn, other)]
+    ours, theirs = (session.run({"x": x})["logits"] for session in sessions)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,22 @@
+"""ONNX Runtime's static quantization, ranges by percentile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from peers.quantize_once import Asked
+
+TITLE: Final = "ONNX Runtime Percentile"
+VENV: Final = "onnxruntime"
+PACKAGE: Final = "onnxruntime"
+RUNTIME: Final = "onnxruntime"
+SUFFIX: Final = ".onnx"
+CALL: Final = "quant_pre_process, then quantize_static(model, out, reader, calibrate_method=Percentile)"
+
+
+def quantize(asked: Asked) -> None:
+    """Write the artifact."""
+    from peers.static_onnxruntime import quantize_statically
+
+    quantize_statically(asked, "Percentile")
