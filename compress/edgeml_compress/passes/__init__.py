@@ -34,6 +34,8 @@ class Draft:
         scheme: How the target wants its integers.
         kept: What a pass left in float although it was asked to quantize it: "Relu_3: its input is not finite".
         samples: What the ranges were drawn from, for passes that must see the samples themselves; they stream them.
+        reference: The float graph, where the weights of `model` have been moved onto a grid already; its tensors have
+            the same names. `None`: `model` itself.
     """
 
     model: ir.Model
@@ -42,6 +44,12 @@ class Draft:
     scheme: Scheme
     kept: tuple[str, ...] = ()
     samples: Samples | None = None
+    reference: ir.Model | None = None
+
+    @property
+    def plain(self) -> ir.Model:
+        """The float graph, which answers what integers are to come close to."""
+        return self.reference or self.model
 
 
 @dataclass(frozen=True)

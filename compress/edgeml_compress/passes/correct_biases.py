@@ -1,0 +1,137 @@
+"""Correct biases: what rounding shifts an output channel by on average is taken from its bias, at no cost at run time.
+
+Comes after everything that rounds. Layers are corrected in the graph's order, each with those before it corrected already.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from pydantic import Field
+
+from edgeml_compress.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.observers import Range
+from edgeml_compress.passes import Draft, Pass
+from edgeml_compress.passes.static_activations import encode
+from edgeml_compress.placement import node_name
+from edgeml_compress.walk import Chunks, Stop, walk
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of `correct_biases`.
+
+    Args:
+        samples: Most samples that the mean error is taken over; fewer where their activations would not fit into memory.
+    """
+
+    samples: Annotated[int, Field(ge=1)] = 128
+
+
+def correct_biases(draft: Draft, params: Params) -> Draft:
+    """Take the mean error of each output channel of each layer with an encoded weight from its bias.
+
+    A Conv or Gemm without a bias gets one; a MatMul has one only where a constant is added right behind it.
+
+    Raises:
+        EdgemlError: There is something to correct, and the draft has no samples.
+
+    Source: Nagel et al. 2019, arXiv:1906.04721, section 4.2 and appendix D (empirical, sequential); Banner et al. 2019,
+    arXiv:1810.05723, section 4.
+    """
+    shifts: dict[str, Floats] = {}
+    kept: list[str] = []
+
+    def visit(stop: Stop) -> Chunks:
+        got, axis = stop.run(stop.rounded), _channel_axis(stop.node)
+        if not _has_bias(stop.node):
+            kept.append(f"{stop.node.op_type} {node_name(stop.node)}: has no bias to correct")
+            return got
+        shift = _mean(stop.wanted, axis) - _mean(got, axis)
+        shifts[name_of(stop.node.outputs[0])] = shift
+        return [chunk + _along(shift, axis, chunk.ndim).astype(np.float32) for chunk in got]
+
+    walk(draft, params.samples, visit)
+    return _applied(dataclasses.replace(draft, kept=draft.kept + tuple(kept)), shifts)
+
+
+def _mean(chunks: Chunks, axis: int) -> Floats:
+    """Return the mean of each channel, (channels,)."""
+    sums = [np.moveaxis(c, axis, 0).reshape(c.shape[axis], -1).sum(axis=1, dtype=np.float64) for c in chunks]
+    return np.asarray(np.sum(sums, axis=0) / sum(c.size // c.shape[axis] for c in chunks))
+
+
+def _along(shift: Floats, axis: int, rank: int) -> Floats:
+    shape = [1] * rank
+    shape[axis] = -1
+    return shift.reshape(shape)
+
+
+def _channel_axis(node: ir.Node) -> int:
+    return 1 if node.op_type in ("Conv", "ConvTranspose") else -1
+
+
+def _has_bias(node: ir.Node) -> bool:
+    """Tell whether a layer has, or can have, a constant bias a channel."""
+    if node.op_type == "MatMul":
+        return _added(node) is not None
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if node.op_type == "Gemm" and bias is not None and node.attributes.get_float("beta", 1.0) == 0.0:
+        return False
+    return bias is None or is_constant(bias)
+
+
+def _added(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """Return the addition right behind a MatMul, and which of its inputs is the constant."""
+    addition = sole_user(node.outputs[0])
+    if addition is None or addition.op_type != "Add" or addition.domain:
+        return None
+    index = 1 if addition.inputs[0] is node.outputs[0] else 0
+    other = addition.inputs[index]
+    return (addition, index) if other is not None and is_constant(other) else None
+
+
+def _applied(draft: Draft, shifts: dict[str, Floats]) -> Draft:
+    """Return the draft with shifted biases: constants of their own, since a bias may be shared."""
+    model, tensors = draft.model.clone(), dict(draft.encodings.tensors)
+    for node in [n for n in model.graph if n.outputs[0].name in shifts]:
+        shift = shifts[name_of(node.outputs[0])]
+        reader, index = node, 2
+        if node.op_type == "MatMul":
+            reader, index = _added(node) or (node, 2)
+        if node.op_type == "Gemm":
+            shift = shift / node.attributes.get_float("beta", 1.0)
+        bias = reader.inputs[index] if len(reader.inputs) > index else None
+        before = np.zeros(1) if bias is None else np.float64(constant(bias))
+        made = _constant(model.graph, f"{node.outputs[0].name}_cb", before + shift)
+        reader.resize_inputs(max(len(reader.inputs), index + 1))
+        reader.replace_input_with(index, made)
+        if bias is not None and bias.name in tensors:  # an addition's constant is written as integers, too
+            values = constant(made)
+            tensors[name_of(made)] = encode(Range(float(values.min()), float(values.max())), draft.scheme)
+    for bias in [v for v in model.graph.initializers.values() if not v.uses() and not v.is_graph_output()]:
+        tensors.pop(name_of(bias), None)
+        del model.graph.initializers[name_of(bias)]
+    encodings = msgspec.structs.replace(draft.encodings, tensors=tensors)
+    return dataclasses.replace(draft, model=model, encodings=encodings, reference=draft.plain)
+
+
+def _constant(graph: ir.Graph, name: str, values: Floats) -> ir.Value:
+    taken = set(graph.initializers) | {v.name for n in graph for v in n.outputs}
+    while name in taken:
+        name += "_"
+    tensor = ir.tensor(values.astype(np.float32), name=name)
+    made = ir.Value(name=name, shape=ir.Shape(values.shape), type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
+    graph.register_initializer(made)
+    return made
+
+
+PASS = Pass(Params, correct_biases)

@@ -1,0 +1,247 @@
+"""Walk through a network layer by layer, in the order of its graph, beside its own simulation in integers.
+
+At each layer a pass sees what enters it once all layers before are integers (and as the pass left them), and what the float
+network gives there; what it answers is what the next layers see. One walk runs each network once, in segments between the
+tensors that are held; only as many samples take part as fit into `HELD_BYTES`, so memory does not grow with them.
+
+1. Cut: tensors that layers give, and those that several nodes read, are held; the rest is computed anew where it is needed.
+2. Run one sample, and see how many fit.
+3. For each cut, in the graph's order: run what lies between, visit the layer, let go of what nobody will read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeml_compress.layers import constant, is_constant, name_of
+from edgeml_compress.passes import Draft
+from edgeml_compress.running import MOST_BATCH, Samples, batches, open_session
+from edgeml_compress.simulation import on_grid, simulated
+from edgeml_targets.contract.encodings import Encoding
+from edgeml_targets.contract.errors import EdgemlError
+
+HELD_BYTES: Final = 128 << 20
+PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+Array = npt.NDArray[np.float32]
+Chunks = list[Array]
+"""One tensor of all samples that take part, a batch an entry."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One layer on the way.
+
+    Args:
+        node: The layer, in the draft's graph.
+        weight: Its weight's initializer there.
+        encoding: How that weight is written.
+        entering: What enters it when all before it are integers.
+        wanted: What the float network gives there, its bias included, before an activation.
+        run: What it gives for `entering` with a weight on or off the grid, and its own bias.
+    """
+
+    node: ir.Node
+    weight: ir.Value
+    encoding: Encoding
+    entering: Chunks
+    wanted: Chunks
+    run: Callable[[Array], Chunks]
+
+    @property
+    def rounded(self) -> Array:
+        """The weight, each number at the nearest point of the grid."""
+        return on_grid(self.encoding, constant(self.weight))
+
+
+def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> None:
+    """Visit every layer with an encoded weight; `visit` returns what leaves it from then on, chunk for chunk.
+
+    Raises:
+        EdgemlError: The draft has no samples.
+    """
+    stops = {node: node.outputs[0] for node in draft.model.graph if encoded(node, draft)}
+    if not stops:
+        return
+    if draft.samples is None or min((len(a) for a in draft.samples.values()), default=0) == 0:
+        raise EdgemlError(
+            "it has to see samples, and the draft has none", where="a pass", mend="calibrate with samples"
+        )
+    route = _route(draft.model, set(stops))
+    chosen = spread(draft.samples, min(most_samples, _how_many_fit(draft, route)))
+    plain, integer = _Lane(draft.plain, chosen), _Lane(simulated(draft.model, draft.encodings), chosen)
+    ends = _last_needs(route)
+    for index, cut in enumerate(route):
+        plain.hold(cut.name, plain.compute(cut.needs, cut.name))
+        if cut.layer is None:
+            integer.hold(cut.name, integer.compute(cut.needs, cut.name))
+        else:
+            integer.hold(cut.name, visit(_stop(draft, cut.layer, cut, plain, integer)))
+        for lane in (plain, integer):
+            lane.release({name for name, last in ends.items() if last <= index})
+
+
+def encoded(node: ir.Node, draft: Draft) -> bool:
+    """Tell whether a node multiplies an activation with a constant that has an encoding."""
+    if node.domain or node.op_type not in PRODUCTS or node.inputs[0] is None or is_constant(node.inputs[0]):
+        return False
+    weight = node.inputs[1]
+    return weight is not None and is_constant(weight) and weight.name in draft.encodings.tensors
+
+
+def spread(samples: Samples, most: int) -> Samples:
+    """Return at most `most` samples, evenly spread over all: they may be sorted by class."""
+    count = min(len(array) for array in samples.values())
+    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+    return {name: array[chosen] for name, array in samples.items()}
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A tensor that is held: its name, the layer that gives it, if one does, and the held tensors that it is computed from."""
+
+    name: str
+    layer: ir.Node | None
+    needs: tuple[str, ...]
+
+
+def _route(model: ir.Model, stops: set[ir.Node]) -> list[_Cut]:
+    """Return the cuts up to the last layer, in the graph's order."""
+    known = {value: name_of(value) for value in model.graph.inputs}
+    route: list[_Cut] = []
+    for node in model.graph:
+        for value in node.outputs:
+            branches = len(value.uses()) > 1 and value.dtype == ir.DataType.FLOAT
+            needs = _needs(node, known) if node in stops or branches else ()
+            if needs:  # what depends on no input is computed anew
+                route.append(_Cut(name_of(value), node if node in stops else None, needs))
+                known[value] = name_of(value)
+    last = max((i for i, cut in enumerate(route) if cut.layer is not None), default=-1)
+    return route[: last + 1]
+
+
+def _needs(node: ir.Node, known: Mapping[ir.Value, str]) -> tuple[str, ...]:
+    """Return the names of the held tensors that a node is computed from."""
+    found: set[str] = set()
+    seen: set[ir.Value] = set()
+    waiting = [*_read_by(node)]
+    while waiting:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        producer = value.producer()
+        if value in known:
+            found.add(known[value])
+        elif producer is not None:
+            waiting += _read_by(producer)
+    return tuple(sorted(found))
+
+
+def _read_by(node: ir.Node) -> Iterator[ir.Value]:
+    """Yield what a node reads, also from within its bodies."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+            graphs = [attribute.value] if attribute.type == ir.AttributeType.GRAPH else attribute.value
+            for inner in (n for graph in graphs for n in ir.traversal.RecursiveGraphIterator(graph)):
+                yield from (v for v in inner.inputs if v is not None and v.graph is node.graph)
+
+
+def _last_needs(route: Sequence[_Cut]) -> dict[str, int]:
+    """Return for each held tensor the index of the last cut that needs it; its own where none does."""
+    ends = {cut.name: index for index, cut in enumerate(route)}
+    for index, cut in enumerate(route):
+        ends.update(dict.fromkeys(cut.needs, index))
+    return ends
+
+
+def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
+    """Return how many samples' tensors, in both networks, fit into `HELD_BYTES`, from a run of the first one."""
+    names = [cut.name for cut in route]
+    one = {name: array[:1] for name, array in (draft.samples or {}).items()}
+    session = open_session(draft.model, names)
+    sizes = {
+        n: v.nbytes for n, v in zip(names, session.run(names, dict(next(batches(draft.model, one)).feed)), strict=True)
+    }
+    ends, most = _last_needs(route), 1
+    for index, cut in enumerate(route):
+        alive = sum(sizes[c.name] for c in route[: index + 1] if ends[c.name] >= index)
+        most = max(most, 2 * alive + 2 * sizes[cut.name])  # what enters the layer is about what leaves it
+    return max(HELD_BYTES // most, 1)
+
+
+class _Lane:
+    """One of the two networks, with the tensors that are held."""
+
+    def __init__(self, model: ir.Model, samples: Samples) -> None:
+        self.model = model
+        self._values = {v.name: v for v in (*model.graph.inputs, *(o for n in model.graph for o in n.outputs))}
+        feeds = [batch.feed for batch in batches(model, samples, MOST_BATCH)]
+        self._held: dict[str, list[npt.NDArray[Any]]] = {name: [f[name] for f in feeds] for name in feeds[0]}
+
+    def value(self, name: str) -> ir.Value:
+        """Return a tensor of this lane's graph by name."""
+        return self._values[name]
+
+    def held(self, name: str) -> Chunks:
+        """Return a tensor that is held."""
+        return self._held[name]
+
+    def compute(self, needs: Sequence[str], name: str) -> Chunks:
+        """Return a tensor, computed from held ones."""
+        if name in self._held:
+            return self._held[name]
+        inputs = [self._values[n] for n in needs if n in self._held]
+        graph = ir.convenience.extract(self.model.graph, inputs, [self._values[name]])
+        part = ir.Model(graph, ir_version=self.model.ir_version, functions=list(self.model.functions.values()))
+        return _run(part, [self._held[str(v.name)] for v in inputs])
+
+    def hold(self, name: str, chunks: Chunks) -> None:
+        """Keep a tensor for later cuts."""
+        self._held[name] = list(chunks)
+
+    def release(self, names: set[str]) -> None:
+        """Let go of tensors."""
+        for name in names & self._held.keys():
+            del self._held[name]
+
+
+def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) -> Stop:
+    weight, twin = node.inputs[1], integer.value(cut.name).producer()
+    if weight is None or twin is None or twin.inputs[0] is None:
+        raise ValueError(f"{node.name} is no layer")
+    entering = integer.compute(cut.needs, name_of(twin.inputs[0]))
+    return Stop(
+        node=node,
+        weight=weight,
+        encoding=draft.encodings.tensors[name_of(weight)],
+        entering=entering,
+        wanted=plain.held(cut.name),
+        run=lambda values: _run_layer(integer.model, twin, values, entering),
+    )
+
+
+def _run_layer(model: ir.Model, node: ir.Node, weight: Array, entering: Chunks) -> Chunks:
+    """Run one node alone, with another weight."""
+    alone = node.graph
+    if not isinstance(alone, ir.Graph):
+        raise ValueError(f"{node.name} is in no graph")
+    graph = ir.convenience.extract(
+        alone, [v for v in node.inputs if v is not None and not is_constant(v)], node.outputs
+    )
+    name = name_of(node.inputs[1]) if node.inputs[1] is not None else ""
+    graph.initializers[name].const_value = ir.tensor(weight, name=name)
+    return _run(ir.Model(graph, ir_version=model.ir_version), [entering])
+
+
+def _run(model: ir.Model, fed: Sequence[Chunks]) -> Chunks:
+    session = open_session(model)
+    names = [name_of(v) for v in model.graph.inputs]
+    return [session.run(None, dict(zip(names, arrays, strict=True)))[0] for arrays in zip(*fed, strict=True)]
