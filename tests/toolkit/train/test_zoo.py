@@ -24,7 +24,6 @@ SHAPES = [(1, 28, 28), (3, 33, 20), (2, 40), (5, 57), (12,), (1,)]
 TOLERANCE = 1e-4  # on scores of the order of 1
 TARGETS = ["x86_64-onnxruntime", "x86_64-openvino", "x86_64-litert"]
 BATCHES = (1, 5)  # the batch is dynamic in each of them
-LACKING = {("x86_64-litert", "gru"): "GRU"}
 
 
 def fitting(name: str) -> list[tuple[int, ...]]:
@@ -62,7 +61,6 @@ def answered(runtime: str, artifact: Path, inputs: npt.NDArray[np.float32]) -> n
 class Exported:
     """A network's files, and what it answers itself: inputs (5, ...), scores (5, classes)."""
 
-    name: str
     folder: Path
     inputs: npt.NDArray[np.float32]
     truth: npt.NDArray[np.float32]
@@ -84,7 +82,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp(name)
     for file, content in export(network, *ports, name=name).items():
         (folder / file).write_bytes(content)
-    return Exported(name, folder, inputs, truth)
+    return Exported(folder, inputs, truth)
 
 
 def test_its_program_answers_as_torch_does(exported: Exported) -> None:
@@ -94,10 +92,7 @@ def test_its_program_answers_as_torch_does(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_runtime_answers_as_torch_does(name: str, exported: Exported, request: pytest.FixtureRequest) -> None:
-    lacking = LACKING.get((name, exported.name))
-    if lacking:
-        request.applymarker(pytest.mark.xfail(strict=True, raises=EdgemlError, reason=f"{name} lacks {lacking}"))
+def test_every_runtime_answers_as_torch_does(name: str, exported: Exported) -> None:
     target = find_target(name)
     artifact = float_artifact(exported.folder / "model.onnx", target, exported.folder)
     for batch in BATCHES:

@@ -151,6 +151,7 @@ _RULES: Final[Mapping[int, Callable[[Signature], int]]] = {
     Op.TRANSPOSE: _moved,
     Op.PAD: _padded,
     Op.PADV2: _padded,
+    Op.BROADCAST_TO: lambda s: 3 if s.integer else 2,  # there never was a first
 }
 _TWO_FOR_INT8: Final = frozenset(
     {
