@@ -19,15 +19,19 @@ MOST_MESSAGE_BYTES: Final = 1 << 30  # protobuf ends at 2 GB; beyond this, weigh
 MOST_BATCH: Final = 32
 
 
-def open_session(model: ir.Model, outputs: Sequence[str] | None = None) -> Any:
-    """Return an `onnxruntime.InferenceSession` of a graph; `outputs` are tensors that it returns instead of its own.
+def open_session(model: ir.Model, outputs: Sequence[str] | None = None, *, threads: int = 0) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a graph, which is not changed.
 
-    Tensors without an inferred type cannot be asked for; the graph itself is not changed.
+    Args:
+        model: The graph.
+        outputs: Tensors that it returns instead of its own; one without an inferred type cannot be asked for.
+        threads: 0 for one a core.
     """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     exposed = model.clone() if outputs is None else _exposing(model, outputs)
     size = sum(v.const_value.nbytes for v in exposed.graph.initializers.values() if v.const_value is not None)
     if size < MOST_MESSAGE_BYTES:

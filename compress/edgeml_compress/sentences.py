@@ -15,6 +15,8 @@ OBSERVERS: Final = {
     "minmax": "the full range",
     "percentile": "99.99 % of the values",
     "mse": "the range of least squared error",
+    "entropy": "the range of least divergence",
+    "mean_minmax": "the mean range of a sample",
 }
 REWRITES: Final = {
     "fold_constants": ("Computed {} beforehand.", "constant", "They are the same at every inference."),

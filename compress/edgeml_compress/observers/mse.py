@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,13 @@ import numpy.typing as npt
 from edgeml_compress.calibration import Seen
 from edgeml_compress.observers import Range
 
-TRIED: Final = tuple(np.linspace(0.2, 1.0, 81).tolist())  # shares of the full range, on each side
-ROUNDS: Final = 2  # one side after the other; the second round moves an end by a step at most
-
 Floats = npt.NDArray[np.float64]
+
+COARSE: Final[Floats] = np.linspace(
+    1.0, 0.05, 20
+)  # shares of the full range, on each side; of equals the widest is taken
+FINE: Final[Floats] = np.linspace(-0.04, 0.04, 9)  # around the best of them
+ROUNDS: Final = 2  # one side after the other; the second round hardly moves an end
 
 
 def mse(seen: Seen, bits: int) -> Range:
@@ -21,23 +25,47 @@ def mse(seen: Seen, bits: int) -> Range:
 
     Source: Sung et al. 2015, arXiv:1511.06488, here with each end found by itself.
     """
-    edges = seen.counts.edges
-    centres, shares = (edges[:-1] + edges[1:]) / 2, np.asarray(seen.counts.counts) / seen.counts.total
+    counted = np.asarray(seen.counts.counts, np.float64)
+    edges, held = seen.counts.edges, counted > 0
+    errors = _Errors(((edges[:-1] + edges[1:]) / 2)[held], counted[held], bits)
     low, high = min(seen.low, 0.0), max(seen.high, 0.0)
-    best = Range(low, high)
-    for _ in range(ROUNDS):
-        highs = [Range(best.low, high * share) for share in TRIED] if high > 0 else [best]
-        best = min(highs, key=lambda tried: _error(tried, centres, shares, bits))
-        lows = [Range(low * share, best.high) for share in TRIED] if low < 0 else [best]
-        best = min(lows, key=lambda tried: _error(tried, centres, shares, bits))
-    return best
+    best_low, best_high = low, high
+    for _ in range(ROUNDS if low < 0 < high else 1):
+        best_high = errors.best_high(best_low, high)
+        best_low = errors.best_low(low, best_high)
+    return Range(best_low, best_high)
 
 
-def _error(tried: Range, centres: Floats, shares: Floats, bits: int) -> float:
-    """Return the mean squared error of values at `centres` that are rounded to the grid of a range."""
-    step = max((tried.high - tried.low) / ((1 << bits) - 1), float(np.finfo(np.float32).tiny))
-    rounded = np.rint(np.clip(centres, tried.low, tried.high) / step) * step
-    return float((rounded - centres) ** 2 @ shares)
+class _Errors:
+    """What ranges lose of values: `values` (bins,), how often each was counted, and the width of the integers."""
+
+    def __init__(self, values: Floats, counts: Floats, bits: int) -> None:
+        self._values, self._counts, self._steps = values, counts, (1 << bits) - 1
+
+    def best_high(self, low: float, high: float) -> float:
+        """Return the part of `high` that loses least with the other end at `low`."""
+        return high * _best_share(lambda shares: self._of(low, high * shares))
+
+    def best_low(self, low: float, high: float) -> float:
+        """Return the part of `low` that loses least with the other end at `high`."""
+        return low * _best_share(lambda shares: self._of(low * shares, high))
+
+    def _of(self, low: Floats | float, high: Floats | float) -> Floats:
+        """Return the mean squared error of each range; one end is an array, (ranges,), the other one for all."""
+        lows, highs = (np.atleast_1d(end)[:, None] for end in (low, high))
+        step = np.maximum((highs - lows) / self._steps, float(np.finfo(np.float32).tiny))
+        error = np.clip(self._values, lows, highs) / step
+        np.rint(error, out=error)
+        error *= step
+        error -= self._values
+        error *= error
+        return np.asarray(error @ self._counts / self._counts.sum())
+
+
+def _best_share(errors: Callable[[Floats], Floats]) -> float:
+    coarse = COARSE[np.argmin(errors(COARSE))]
+    fine = np.minimum(coarse + FINE, 1.0)
+    return float(fine[np.argmin(errors(fine))])
 
 
 OBSERVER = mse

@@ -11,7 +11,7 @@ cannot coarsen what a window says.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -94,6 +94,58 @@ def histogram(values: npt.ArrayLike, *, bins: int = 2048) -> Histogram:
     )
 
 
+class Counter:
+    """A histogram in the making: values are added in parts of any size, memory stays that of `bins` counts.
+
+    Example:
+        >>> counter = Counter(bins=4)
+        >>> counter.add([0.0, 1.0])
+        >>> counter.add([2.5])
+        >>> counter.histogram() == histogram([0.0, 1.0, 2.5], bins=4)
+        True
+    """
+
+    def __init__(self, *, bins: int = 2048) -> None:
+        self._bins = bins
+        self._low, self._high = math.inf, -math.inf
+        self._exponent, self._first = LOWEST_EXPONENT, 0
+        self._counts = np.zeros(bins, np.int64)
+
+    def add(self, values: npt.ArrayLike) -> None:
+        """Count `values`, of any shape.
+
+        Raises:
+            ValueError: A value is not finite; then none of them is counted.
+        """
+        flat = np.asarray(values).ravel()
+        if flat.size == 0:
+            return
+        low, high = float(flat.min()), float(flat.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("a value is not finite")
+        if low < self._low or high > self._high:
+            self._widen(min(low, self._low), max(high, self._high))
+        self._counts += _bincount(flat, self._exponent, self._first, self._bins)
+
+    def histogram(self) -> Histogram:
+        """Return what was counted so far."""
+        if self._low > self._high:
+            return Histogram()
+        last = math.floor(math.ldexp(self._high, -self._exponent))
+        return Histogram(self._exponent, self._first, tuple(self._counts[: last - self._first + 1].tolist()))
+
+    def _widen(self, low: float, high: float) -> None:
+        """Make the bins reach from `low` to `high`, which hold the old range, and move the counts to where they belong."""
+        before, self._low, self._high = self.histogram(), low, high
+        self._exponent = exponent_for(low, high, self._bins)
+        self._first = math.floor(math.ldexp(low, -self._exponent))
+        self._counts[:] = 0
+        if before.counts:
+            moved = coarsen(before, self._exponent)
+            start = moved.first - self._first
+            self._counts[start : start + len(moved.counts)] = moved.counts
+
+
 def coarsen(source: Histogram, exponent: int) -> Histogram:
     """Return `source` in bins of 2**exponent, exactly.
 
@@ -148,6 +200,11 @@ def count_frozen(into: Histogram, values: npt.ArrayLike) -> Histogram:
 
 
 def _counts(flat: npt.NDArray[np.float64], exponent: int, first: int, length: int) -> tuple[int, ...]:
-    scaled = flat * math.ldexp(1.0, -exponent)  # a power of two: as exact as ldexp, and several times faster
+    return tuple(_bincount(flat, exponent, first, length).tolist())
+
+
+def _bincount(flat: npt.NDArray[Any], exponent: int, first: int, length: int) -> npt.NDArray[np.int64]:
+    # A power of two: as exact as ldexp, and several times faster. In float64: what is denormal in float32 stays exact.
+    scaled = flat * np.float64(math.ldexp(1.0, -exponent))
     indexes = np.floor(scaled, out=scaled).astype(np.int64) - first
-    return tuple(np.bincount(indexes, minlength=length).tolist())
+    return np.bincount(indexes, minlength=length)
