@@ -202,6 +202,7 @@ def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: L
         latency_budget_ms=budget.latency_ms if budget else None,
         threads=target.threads,
         runtime_version=find_runtime(target.runtime).version() if installed(target.runtime) else None,
+        layers=next(f.made.layers for f in outcome.figures if f.made.name == choice.name),
     )
 
 

@@ -13,8 +13,10 @@ from edgeml_bench.accuracy import right_answers
 from edgeml_compress.candidates import recipes, static_int8
 from edgeml_compress.choice import FLOAT
 from edgeml_compress.fidelity import Answers, relative_error
+from edgeml_compress.forms import forms
 from edgeml_compress.observers import observer_names
 from edgeml_compress.recipe import Recipe, apply
+from edgeml_compress.results import LayerForm
 from edgeml_compress.running import Samples
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.encodings import Encodings
@@ -29,12 +31,13 @@ DEFAULT_OBSERVER: Final = "minmax"
 
 @dataclass(frozen=True)
 class Made:
-    """A candidate that was exported: its name, file, recipe, and what it keeps in float."""
+    """A candidate that was exported: its name, file, recipe, what it keeps in float, and what it makes of each layer."""
 
     name: str
     artifact: Path
     recipe: Recipe | None = None
     kept: tuple[str, ...] = ()
+    layers: tuple[LayerForm, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def make(source: Source, target: Target, observer: str, folder: Path) -> tuple[l
             notes.append(f"{recipe.name} was left out: {error.what}.")
             continue
         known.append((recipe.name, draft.encodings))
-        made.append(Made(recipe.name, artifact, recipe, draft.kept))
+        made.append(Made(recipe.name, artifact, recipe, draft.kept, forms(draft.model, draft.encodings)))
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
     return made, notes

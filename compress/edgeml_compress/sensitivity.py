@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -14,6 +13,7 @@ from edgeml_compress.candidates import static_int8
 from edgeml_compress.fidelity import Answers, relative_error
 from edgeml_compress.layers import weights
 from edgeml_compress.recipe import apply
+from edgeml_compress.results import LayerSensitivity as LayerSensitivity
 from edgeml_compress.running import Samples, batches, open_session
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.encodings import Encodings
@@ -23,25 +23,6 @@ from edgeml_targets.target import Scheme
 
 OBSERVER: Final = "minmax"
 MOST_SQNR_DB: Final = 150.0  # beyond it, the difference is float32's own rounding
-
-
-class LayerSensitivity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model loses when one layer alone computes in integers.
-
-    Args:
-        node: The layer's name.
-        operator: Its ONNX operator.
-        values: How many numbers its weights hold.
-        sqnr_db: Signal to quantization noise of the model's outputs, in dB; of several outputs the worst. Higher is quieter.
-        loss: With labels the rise of the mean cross-entropy, in nats (below 0: it answers better so); without, the outputs'
-            relative error, 0 and up.
-    """
-
-    node: str
-    operator: str
-    values: int
-    sqnr_db: float
-    loss: float
 
 
 def sensitivity(
