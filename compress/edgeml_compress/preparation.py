@@ -49,8 +49,11 @@ SIMPLIFYING: Final[tuple[Rewrite, ...]] = (
     fuse_hard_swish,
 )
 QUANTIZED: Final = frozenset(
-    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger".split()
+    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear ConvInteger MatMulInteger DynamicQuantizeLSTM MatMulNBits "
+    "DynamicQuantizeMatMul MatMulIntegerToFloat QAttention QGemm GatherBlockQuantized".split()
 )
+"""Operators of quantized models, ONNX's own and ONNX Runtime's; those that begin with QLinear are, too."""
+LEAST_STORED: Final = 256  # integers that a Cast turns into floats: as many are weights that were stored smaller
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,9 @@ def lift(model: ir.Model, *, where: str) -> ir.Model:
     """Return the least that quantization needs: steps 1 and 2. `model` itself is not changed.
 
     Raises:
-        EdgemlError: It is quantized already, a weight is not finite, or it holds a sparse constant.
+        EdgemlError: It is quantized already, or a weight is not finite.
     """
     _refuse_quantized(model, where)
-    _refuse_sparse(model, where)
     ready = model.clone()
     common.InlinePass()(ready)
     common.RemoveInitializersFromInputsPass()(ready)
@@ -152,19 +154,21 @@ def _run(rewrite: Rewrite, model: ir.Model, changes: dict[str, int]) -> int:
 
 
 def _refuse_quantized(model: ir.Model, where: str) -> None:
-    found = next((node for graph in _everywhere(model) for node in graph if node.op_type in QUANTIZED), None)
+    nodes = (node for graph in _everywhere(model) for node in graph)
+    found = next((n for n in nodes if n.op_type in QUANTIZED or n.op_type.startswith("QLinear") or _expands(n)), None)
     if found is not None:
         raise EdgemlError(
             f"it is quantized already ({found.op_type} {found.name})", where=where, mend="give the float model"
         )
 
 
-def _refuse_sparse(model: ir.Model, where: str) -> None:
-    nodes = (node for graph in _everywhere(model) for node in graph if node.op_type == "Constant")
-    found = next((node for node in nodes if "sparse_value" in node.attributes), None)
-    if found is not None:
-        what = f"it holds a sparse constant ({found.outputs[0].name})"
-        raise EdgemlError(what, where=where, mend="export the model with dense weights")
+def _expands(node: ir.Node) -> bool:
+    """Tell whether a node turns stored small integers into floats, as our own weight-only artifacts do."""
+    stored = node.inputs[0] if node.op_type == "Cast" and node.inputs else None
+    if stored is None or stored.const_value is None or stored.const_value.size < LEAST_STORED:
+        return False
+    kind, wanted = stored.const_value.dtype, ir.DataType(node.attributes.get_int("to", int(ir.DataType.FLOAT)))
+    return kind.is_integer() and kind.bitwidth <= 8 and wanted.is_floating_point()
 
 
 def _everywhere(model: ir.Model) -> list[ir.Graph | ir.Function]:
@@ -173,6 +177,12 @@ def _everywhere(model: ir.Model) -> list[ir.Graph | ir.Function]:
 
 
 def _refuse_broken_weights(model: ir.Model, where: str) -> None:
-    for name, weight in weights(model).items():
-        if not np.isfinite(weight.values).all():
-            raise EdgemlError(f"weight {name} holds a value that is not finite", where=where, mend="train it again")
+    layers = weights(model)
+    for graph in graphs(model):
+        for name, value in graph.initializers.items():
+            if value.const_value is None or value.dtype is None or not value.dtype.is_floating_point():
+                continue
+            array = value.const_value.numpy()  # a bound or a mask may be infinite, a weight may not
+            if np.isnan(array).any() or (name in layers and not np.isfinite(array).all()):
+                what = f"weight {name} holds a value that is not finite"
+                raise EdgemlError(what, where=where, mend="train it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ Labels = npt.NDArray[np.integer[Any]]
 CALIBRATION_FILE: Final = "calibration.msgpack"
 TRIED_SAMPLES: Final = 16  # on which preparing must not change the answers
 SAME: Final = 0.99999
+ALIKE_MEND: Final = "give samples of the kind that the model will see; ranges are drawn from how they differ"
 REFERENCE: Final = Settings(target="reference", runtime="onnxruntime")
 """What the float model answers is asked of ONNX Runtime, whatever the target: a fault of an exporter then shows."""
 
@@ -45,6 +47,10 @@ class CalibrationData:
         validation: Choices on the way are made by these.
         evaluation: Held back: they alone give the figures and the final choice.
         validation_labels, evaluation_labels: Classes, (samples,), counted from 0; `None` without labels.
+
+    Raises:
+        EdgemlError: One of the three is empty, its inputs have different numbers of samples, a value is not finite, or all
+            samples that ranges are drawn from are the same.
     """
 
     ranges: Samples
@@ -52,6 +58,12 @@ class CalibrationData:
     evaluation: Samples
     validation_labels: Labels | None = None
     evaluation_labels: Labels | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ranges", "validation", "evaluation"):
+            _check_samples(getattr(self, name), name)
+        if all_alike(self.ranges):
+            raise EdgemlError("all samples are the same", where="the samples for ranges", mend=ALIKE_MEND)
 
 
 @dataclass(frozen=True)
@@ -97,10 +109,11 @@ def read_source(path: Path, tried: Samples) -> Source:
         EdgemlError: The model cannot be read, is quantized already or has broken weights, or does not take the samples.
     """
     model, where = read_model(path), str(path)
-    plain = lift(model, where=where)
-    prepared = prepare(model, where=where)
     few = {name: array[:TRIED_SAMPLES] for name, array in tried.items()}
-    moved = fidelity(_answers(plain, few), _answers(prepared.model, few)).cosine_min
+    plain = lift(model, where=where)  # refuses a model that is quantized already or whose weights are broken
+    expected = answers(path, REFERENCE, few)  # refuses, in a line, what ONNX Runtime cannot run
+    prepared = prepare(model, where=where)
+    moved = fidelity(expected, _answers(prepared.model, few)).cosine_min
     if moved is None:  # no answer of these samples can be judged
         moved = 1.0
     return Source(path, prepared.model, prepared.changes, moved) if moved >= SAME else Source(path, plain, {}, moved)
@@ -137,6 +150,32 @@ def check_labels(reference: Answers, labels: Labels | None, where: str) -> None:
             where=where,
             mend="give classes counted from 0, or leave the labels out",
         )
+
+
+def all_alike(samples: Samples) -> bool:
+    """Tell whether two samples or more are given and none differs from the first in any input: no range can be drawn then."""
+    count = min((len(array) for array in samples.values()), default=0)
+    return count > 1 and all(np.array_equal(a[0], a[i]) for i in range(1, count) for a in samples.values())
+
+
+def first_broken(array: npt.NDArray[Any]) -> int | None:
+    """Return which sample is the first with a value that is not finite; `None` where all are sound or no floats."""
+    if array.dtype.kind != "f":
+        return None
+    return next((i for i, sample in enumerate(array) if not np.isfinite(sample).all()), None)
+
+
+def _check_samples(samples: Samples, part: str) -> None:
+    where = f"the samples for {part}"
+    counts = {len(array) if array.ndim else 0 for array in samples.values()}
+    if len(counts) != 1 or any(array.size == 0 for array in samples.values()):
+        what = "there are none" if len(counts) < 2 else "the inputs have different numbers of samples"
+        raise EdgemlError(what, where=where, mend="give the same number of samples, one or more, for every input")
+    for name, array in samples.items():
+        broken = first_broken(array)
+        if broken is not None:
+            what = f"sample {broken} of {name} holds a value that is not finite (NaN or infinity)"
+            raise EdgemlError(what, where=where, mend="replace the value or leave the sample out")
 
 
 def hash_of(samples: Samples) -> str:

@@ -6,7 +6,7 @@ external data. Each is an `EdgemlError` that names the file. Host only: it needs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,22 @@ def _check_file(path: Path) -> None:
         if not _without_shape(proto):
             raise
         check_rules(proto)
+    else:
+        proto = onnx.load(str(path), load_external_data=False)
+    sparse = next(_sparse_constants(proto.graph), None)
+    if sparse is not None:
+        what = f"it holds a sparse constant ({sparse}), which few runtimes take"
+        raise EdgemlError(what, where=str(path), mend="export the model with dense weights")
+
+
+def _sparse_constants(graph: onnx.GraphProto) -> Iterator[str]:
+    yield from (constant.values.name for constant in graph.sparse_initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor"):
+                yield node.output[0]
+            for body in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _sparse_constants(body)
 
 
 def _without_shape(proto: onnx.ModelProto) -> list[onnx.TypeProto.Tensor]:
