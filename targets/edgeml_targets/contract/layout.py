@@ -32,12 +32,12 @@ class Port(msgspec.Struct, frozen=True):
 
     def to_file(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a tensor of the model's layout in the file's, C-contiguous."""
-        return np.ascontiguousarray(array.transpose(self.permutation) if self.permutation else array)
+        return np.asarray(array.transpose(self.permutation) if self.permutation else array, order="C")
 
     def to_model(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a tensor of the file's layout in the model's, C-contiguous."""
         back = np.argsort(self.permutation)
-        return np.ascontiguousarray(array.transpose(back) if self.permutation else array)
+        return np.asarray(array.transpose(back) if self.permutation else array, order="C")
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ class LiteRtSession:
         self.outputs = tuple(port.tensor for port in metadata.outputs)
         details = interpreter.get_input_details()
         self._fed = [(port, int(d["index"])) for port, d in zip(metadata.inputs, details, strict=True)]
-        self._shapes = [tuple(map(int, d["shape"])) for d in details]
+        self._shapes = [] if _waits(details) else [tuple(map(int, d["shape"])) for d in details]
         answers = [int(d["index"]) for d in interpreter.get_output_details()]
         self._read = list(zip(metadata.outputs, answers, strict=True))
 
@@ -110,7 +110,8 @@ class LiteRt:
         try:
             with _without_banner():
                 interpreter = module.Interpreter(model_path=str(artifact), num_threads=settings.threads)
-                interpreter.allocate_tensors()
+                if not _waits(interpreter.get_input_details()):
+                    interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise refuse(artifact, _LIBRARY, error) from error
         content = read_metadata(artifact)
@@ -220,6 +221,14 @@ def _as_it_is(interpreter: Any) -> Metadata:
 def _shape(detail: dict[str, Any]) -> tuple[int, ...]:
     signature = detail.get("shape_signature")
     return tuple(map(int, signature if signature is not None and len(signature) else detail["shape"]))
+
+
+def _waits(inputs: list[dict[str, Any]]) -> bool:
+    """Tell whether memory is laid out at the first inference only: a size other than the batch is free.
+
+    It is 1 in the file, and a network that halves an image five times has no answer for that.
+    """
+    return any(size == -1 for detail in inputs for size in _shape(detail)[1:])
 
 
 def _check_shape(port: Port, shape: tuple[int, ...]) -> None:

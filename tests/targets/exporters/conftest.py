@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ Tensors = Mapping[str, Array]
 SETTINGS = Settings(target="x86_64-litert", runtime="litert")
 FIXED = {"Sigmoid": (1 / 256, -128), "Softmax": (1 / 256, -128), "Tanh": (1 / 128, 0)}
 KEPT = {
+    "DepthToSpace",
+    "Expand",
+    "Gather",
+    "GatherND",
+    "Resize",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Tile",
     "MaxPool",
     "GlobalMaxPool",
     "ReduceMax",
@@ -39,7 +48,7 @@ KEPT = {
     "Identity",
     "Dropout",
 }
-WEIGHTED = {"Conv": 0, "Gemm": 1, "MatMul": 1}
+WEIGHTED = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 
 
 @dataclass
@@ -60,6 +69,12 @@ class Network:
         name = f"{op_type.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op_type, list(inputs), [name], name, **attributes))
         return name
+
+    def add_many(self, op_type: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
+        """Add a node of several outputs and return their names."""
+        names = [f"{op_type.lower()}_{len(self.nodes)}_{i}" for i in range(count)]
+        self.nodes.append(helper.make_node(op_type, list(inputs), names, names[0], **attributes))
+        return names
 
     def constant(self, array: Any) -> str:
         name = f"k{len(self.constants)}"
@@ -132,8 +147,8 @@ class Parity:
         tensors |= given or {}
         constants = {c.name: numpy_helper.to_array(c) for c in model.graph.initializer}
         for node in model.graph.node:
-            if node.op_type in KEPT:
-                tensors[node.output[0]] = tensors[node.input[0]]
+            if node.op_type in KEPT and node.input[0] in tensors:
+                tensors |= dict.fromkeys(node.output, tensors[node.input[0]])
             if node.op_type in FIXED:
                 scale, zero_point = FIXED[node.op_type]
                 tensors[node.output[0]] = Encoding(scale=(scale,), zero_point=(zero_point,))
@@ -148,7 +163,10 @@ class Parity:
                 axis = 0 if any(a.name == "transB" and a.i for a in node.attribute) else axis
                 array = constants[node.input[1]]
                 others = tuple(i for i in range(array.ndim) if i != axis)
-                tensors[node.input[1]] = symmetric(np.abs(array).max(axis=others), axis=axis)
+                if any(a.name == "group" and a.i > 1 for a in node.attribute) and node.op_type == "ConvTranspose":
+                    tensors[node.input[1]] = symmetric(np.abs(array).max())
+                else:
+                    tensors[node.input[1]] = symmetric(np.abs(array).max(axis=others), axis=axis)
         return Encodings(tensors=tensors)
 
 

@@ -24,6 +24,7 @@ from edgeml_targets.exporters.tflite_writer.quantization import (
     Kernel,
     Stored,
     least_weight_scale,
+    store_alone,
     store_bias,
     store_operand,
     store_weight,
@@ -247,11 +248,17 @@ class Operation:
         return self._stored(value, self.forms.constants[value], layout, encoding)
 
     def _stored(self, value: ir.Value, array: Array, layout: Layout, encoding: Encoding | None) -> Form:
-        content = arranged(array, layout)
         if self.integer:
-            encoding = encoding or self.forms.declared.weight(value)
-            stored = store_operand(content, encoding, value.name or "")
+            stored = store_operand(
+                arranged(array, layout), encoding or self.forms.declared.weight(value), value.name or ""
+            )
             return Form(self._store(stored, value.name or ""), array.shape, layout, INT8, stored.encoding)
+        declared = self.forms.declared.weight(value) if array.dtype == FLOAT32 else None
+        if declared is not None:
+            stored = store_alone(array, declared, layout, self.forms.constants[value].ndim)
+            number = self._store(stored, value.name or "")
+            return Form(number if stored.encoding is None else self._expand(number, stored), array.shape, layout)
+        content = arranged(array, layout)
         return Form(self._float_constant(value, content), array.shape, layout, content.dtype)
 
     def _aligned(self, index: int, layout: Layout, rank: int, encoding: Encoding | None) -> Form:

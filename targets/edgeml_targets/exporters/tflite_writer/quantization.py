@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from edgeml_targets.contract.encodings import Encoding, Encodings, affine
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.exporters.tflite_writer.layouts import Layout, arranged
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
@@ -33,6 +34,7 @@ _LEAST_SCALE: Final = 2.0**-60
 # A product of scales over the output's below this rounds to no multiplier at all (TFLite: 31 bits and a shift of 31).
 _LEAST_MULTIPLIER: Final = 2.0**-30
 _MOST_MULTIPLIER: Final = 100.0  # XNNPACK takes less than 256, HARD_SWISH less than 128
+_LEAST_STORED: Final = 256  # values; below, a DEQUANTIZE costs more than it saves
 _MOST_BIAS: Final = 2.0**30  # leaves as much again of an int32 for the products
 
 
@@ -122,6 +124,9 @@ def store_weight(kernel: Kernel, encoding: Encoding, least_scale: Floats | float
     if len(encoding.scale) not in (1, channels):
         what = f"it has {len(encoding.scale)} scales and {channels} output channels"
         raise EdgemlError(what, where=where, mend="encode it again, from this model")
+    if encoding.block is not None:
+        mend = "encode it along its output channels, or store it in float16"
+        raise EdgemlError("it is encoded in blocks, which LiteRT does not have", where=where, mend=mend)
     if encoding.bits > 8:
         raise EdgemlError(f"{encoding.bits} bits", where=where, mend="encode weights with 8 bits or fewer")
     offset = 0 if encoding.signed else 1 << (encoding.bits - 1)
@@ -186,6 +191,26 @@ def store_operand(array: Floats, encoding: Encoding | None, name: str) -> Stored
     )
     fitting = _with_floor(fitting)
     return Stored(fitting.quantize(array).astype(np.int8), fitting)
+
+
+def store_alone(array: Floats, encoding: Encoding, layout: Layout, rank: int) -> Stored:
+    """Return a constant that an operator computes with in float, rounded to its encoding.
+
+    It is int8 where that saves space and LiteRT can expand it (symmetric, one scale or one a channel), else float.
+
+    Args:
+        array: The constant, with axes of size 1 in front where it was brought to another's rank.
+        encoding: Made for the constant as the model has it.
+        layout: In which it is stored.
+        rank: Of the constant in the model.
+    """
+    axis = encoding.axis if encoding.axis is None else encoding.axis % rank + array.ndim - rank
+    lifted = msgspec.structs.replace(encoding, axis=axis)
+    integers = lifted.quantize(array)
+    if array.size < _LEAST_STORED or lifted.dtype != np.int8 or any(lifted.zero_point) or encoding.block is not None:
+        return Stored(arranged(lifted.dequantize(integers), layout))
+    in_file = None if axis is None else layout.index(axis)
+    return Stored(arranged(integers.astype(np.int8), layout), msgspec.structs.replace(lifted, axis=in_file))
 
 
 def _signed(encoding: Encoding, name: str) -> Encoding:

@@ -83,6 +83,11 @@ class Window:
     width: Side
 
     @property
+    def dilated(self) -> bool:
+        """Whether it leaves elements out."""
+        return (self.height.dilation, self.width.dilation) != (1, 1)
+
+    @property
     def counts(self) -> Pair:
         """How many windows there are along each axis."""
         return self.height.count, self.width.count

@@ -10,13 +10,12 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from edgeml_targets.contract.encodings import Encoding
-from edgeml_targets.exporters.tflite_writer.arithmetic import number
+from edgeml_targets.exporters.tflite_writer.arithmetic import apply, number
 from edgeml_targets.exporters.tflite_writer.fusion import ACTIVATIONS, clip_limits
 from edgeml_targets.exporters.tflite_writer.layouts import plain
 from edgeml_targets.exporters.tflite_writer.operation import Operation
 from edgeml_targets.exporters.tflite_writer.operators.curves import elu_of
 from edgeml_targets.exporters.tflite_writer.quantization import SIGMOID, TANH
-from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
 from edgeml_targets.exporters.tflite_writer.shapes import product
 
@@ -28,7 +27,8 @@ def clip(op: Operation) -> None:
     """Write a Relu or a Clip that no operator before it could take over."""
     limits = clip_limits(op.node, op.forms.constants)
     if limits is None:
-        raise Inexpressible("its limits are not constant")
+        _clip_between(op)
+        return
     x = op.input(0)
     if limits in ACTIVATIONS:
         op.write(ACTIVATIONS[limits][1], [x], op.result(x))
@@ -97,6 +97,17 @@ def softmax(op: Operation) -> None:
 def log_softmax(op: Operation) -> None:
     """Write a LogSoftmax."""
     _along_one_axis(op, Op.LOG_SOFTMAX, schema.LogSoftmaxOptionsT(), None)
+
+
+def _clip_between(op: Operation) -> None:
+    """Write a Clip whose limits are computed."""
+    op.compute_in_float()
+    x = op.input(0)
+    for index, code in ((1, Op.MAXIMUM), (2, Op.MINIMUM)):
+        if op.has(index):
+            limit = op.known(index)
+            x = apply(op, code, x, op.plain(index) if limit is None else float(limit.reshape(())))
+    op.hold(x)
 
 
 def _along_one_axis(op: Operation, code: int, options: Any, encoding: Encoding | None) -> None:

@@ -50,6 +50,13 @@ _COMPARISONS: Final[Mapping[str, int]] = {
 def pair(op: Operation) -> None:
     """Write an operator of two tensors that broadcast."""
     code = _PAIRS[op.node.op_type]
+    if (
+        not op.integer
+        and op.fused.limits is None
+        and (kept := _unchanged(op, 1.0 if code == Op.MUL else 0.0)) is not None
+    ):
+        op.hold(op.input(kept))
+        return
     forms = op.aligned()
     if code == Op.MUL:
         op.multiplies(*forms)
@@ -156,6 +163,16 @@ def where(op: Operation) -> None:
     forms = op.aligned()
     shape = _result(op, forms).shape
     op.write(Op.SELECT_V2, forms, replace(op.result(forms[1]), shape=shape), schema.SelectV2OptionsT())
+
+
+def _unchanged(op: Operation, neutral: float) -> int | None:
+    """Return which input the output equals because the other is a constant that changes nothing."""
+    for index, other in ((0, 1), (1, 0)) if op.node.op_type != "Sub" else ((0, 1),):
+        array = op.known(other)
+        if array is not None and op.known(index) is None and (array == neutral).all():
+            small = array.ndim <= len(op.shape(index)) and array.size == 1
+            return index if small else None
+    return None
 
 
 def _in_turn(op: Operation, code: int, forms: list[Form]) -> None:

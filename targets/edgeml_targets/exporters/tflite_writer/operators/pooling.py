@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
 from edgeml_targets.contract.encodings import Encoding
+from edgeml_targets.exporters.tflite_writer.arithmetic import apply, reduce_
 from edgeml_targets.exporters.tflite_writer.forms import Form
+from edgeml_targets.exporters.tflite_writer.fusion import ACTIVATIONS
 from edgeml_targets.exporters.tflite_writer.layouts import CHANNELS_LAST
 from edgeml_targets.exporters.tflite_writer.operation import Operation
+from edgeml_targets.exporters.tflite_writer.operators.slicing import Part, take
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
 from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
@@ -24,6 +29,9 @@ def max_pool(op: Operation) -> None:
     window = _window(op)
     x = op.channels_last(0)
     lowest = float(np.finfo(np.float32).min)
+    if window.dilated:
+        _dilated_max_pool(op, place(op, x, window, lowest)[0], window)
+        return
     fits = all(side.as_same for side in (window.height, window.width))
     x, padding = place(op, x, window, None if fits else lowest)
     op.write(Op.MAX_POOL_2D, [x], op.result(x, shape=_pooled(op, window)), _options(window, padding))
@@ -37,6 +45,8 @@ def average_pool(op: Operation) -> None:
     way, zeros are padded and each window's average is corrected by how many elements it should have been divided by.
     """
     window = _window(op)
+    if window.dilated:
+        raise Inexpressible("averages with dilation")
     sides = (window.height, window.width)
     counts_padding = bool(op.attributes.get_int("count_include_pad", 0))
     if not counts_padding and all(side.as_same for side in sides):
@@ -70,6 +80,53 @@ def global_average_pool(op: Operation) -> None:
 def global_max_pool(op: Operation) -> None:
     """Write a GlobalMaxPool."""
     _over_everything(op, Op.REDUCE_MAX)
+
+
+@lowers("LpPool")
+def lp_pool(op: Operation) -> None:
+    """Write an LpPool: the root of a window's sum of powers, by an average and a factor."""
+    window = _window(op)
+    if window.dilated:
+        raise Inexpressible("pooling with dilation")
+    power = float(op.attributes.get_int("p", 2))
+    x, padding = place(op, op.channels_last(0), window, filler=0.0)
+    like = op.result(x, shape=_pooled(op, window))
+    averages = op.emit(Op.AVERAGE_POOL_2D, [_powers(op, x, power)], like, _options(window, padding))
+    total = apply(op, Op.MUL, averages, float(window.height.kernel * window.width.kernel))
+    op.hold(apply(op, Op.POW, total, 1 / power))
+
+
+@lowers("GlobalLpPool")
+def global_lp_pool(op: Operation) -> None:
+    """Write a GlobalLpPool."""
+    power = float(op.attributes.get_int("p", 2))
+    x = op.input(0)
+    total = reduce_(op, Op.SUM, _powers(op, x, power), range(2, len(x.shape)))
+    op.hold(apply(op, Op.POW, total, 1 / power))
+
+
+def _powers(op: Operation, x: Form, power: float) -> Form:
+    return apply(op, Op.MUL, x, x) if power == 2.0 else apply(op, Op.POW, apply(op, Op.ABS, x), power)
+
+
+def _dilated_max_pool(op: Operation, x: Form, window: Window) -> None:
+    """Write a MaxPool with dilation as the largest of what each place of the window sees; `x` is padded."""
+    if FREE in window.counts:
+        raise Inexpressible("pooling with dilation over a size that is free")
+    sides = {x.layout[1]: window.height, x.layout[2]: window.width}
+    largest: Form | None = None
+    for place_ in itertools.product(*(range(side.kernel) for side in sides.values())):
+        parts = {}
+        for (axis, side), i in zip(sides.items(), place_, strict=True):
+            if axis is not None:
+                first = i * side.dilation
+                parts[axis] = Part(first, first + (side.count - 1) * side.stride + 1, side.stride)
+        seen = take(op, x, parts)
+        largest = (
+            seen if largest is None else op.emit(Op.MAXIMUM, [largest, seen], seen, schema.MaximumMinimumOptionsT())
+        )
+    assert largest is not None
+    op.hold(largest if op.fused.limits is None else op.emit(ACTIVATIONS[op.fused.limits][1], [largest], largest))
 
 
 def _over_everything(op: Operation, code: int) -> None:
@@ -110,10 +167,7 @@ def _window(op: Operation) -> Window:
     shape = op.shape(0)
     if len(shape) not in CHANNELS_LAST:
         raise Inexpressible(f"its input has {len(shape)} axes, 3 or 4 are covered")
-    window = window_of(op, shape, op.attributes.get_ints("kernel_shape", ()))
-    if (window.height.dilation, window.width.dilation) != (1, 1):
-        raise Inexpressible("pooling with dilation")
-    return window
+    return window_of(op, shape, op.attributes.get_ints("kernel_shape", ()))
 
 
 def _reaches_outside(window: Window) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from edgeml_targets.exporters.tflite_writer.layouts import (
     unsqueezed,
 )
 from edgeml_targets.exporters.tflite_writer.operation import Operation
+from edgeml_targets.exporters.tflite_writer.operators.slicing import cut
 from edgeml_targets.exporters.tflite_writer.refusal import Inexpressible
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
 from edgeml_targets.exporters.tflite_writer.shapes import FREE, FREE_SIZE, Shape, product, reshaped
@@ -103,11 +104,12 @@ def padding(op: Operation) -> None:
     if listed.size != 2 * len(axes):
         raise Inexpressible(f"{listed.size} paddings for {len(axes)} axes")
     pairs = dict(zip(axes, listed.reshape(2, -1).T.tolist(), strict=True))
-    if min(listed.tolist(), default=0) < 0:
-        raise Inexpressible("it takes away instead of adding")
     mode = op.attributes.get_string("mode", "constant")
-    if mode not in ("constant", "reflect"):
+    if mode not in ("constant", "reflect", "edge"):
         raise Inexpressible(f"its mode {mode!r} is not covered")
+    if min(listed.tolist(), default=0) < 0 or mode == "edge":
+        _pad_otherwise(op, pairs, mode)
+        return
     filler = op.constant(2, "its filler").reshape(-1)[0] if op.has(2) else op.attributes.get_float("value", 0.0)
     x = _input_that_holds(op, float(filler)) if mode == "constant" else op.input(0)
     before_after = [(0, 0) if axis is None else tuple(pairs.get(axis, (0, 0))) for axis in x.layout]
@@ -139,6 +141,26 @@ def cast(op: Operation) -> None:
         return
     x = op.forms.as_it_is(op.value(0))
     op.write(Op.CAST, [x], replace(x, dtype=to), schema.CastOptionsT())
+
+
+def _pad_otherwise(op: Operation, pairs: Mapping[int, list[int]], mode: str) -> None:
+    """Write a Pad that repeats what is at the edge, or one that takes elements away."""
+    x = op.input(0)
+    if mode == "edge":
+        for axis, (before, after) in pairs.items():
+            size = x.shape[axis]
+            if before or after:
+                if size == FREE:
+                    raise Inexpressible("it repeats the edge of a size that is free")
+                indexes = np.clip(np.arange(-before, size + after), 0, size - 1)
+                grown = tuple(len(indexes) if i == axis else s for i, s in enumerate(x.shape))
+                options = schema.GatherOptionsT(axis=x.layout.index(axis))
+                x = op.emit(Op.GATHER, [x, op.integers(indexes)], replace(x, shape=grown), options)
+        op.hold(x)
+        return
+    if any(n > 0 for pair in pairs.values() for n in pair):
+        raise Inexpressible("it takes away and adds at once")
+    op.hold(cut(op, x, {axis: (-before, -after) for axis, (before, after) in pairs.items()}))
 
 
 def _hold_as_it_is(op: Operation) -> None:

@@ -8,7 +8,7 @@ Source of the equations: https://onnx.ai/onnx/operators/onnx__LSTM.html, onnx__G
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,7 @@ class Cell:
         units: How many there are.
         layout: Of all tensors of a step.
         curves: LiteRT's operators for f, g and h of ONNX's equations.
+        stored: Weight and bias of each product that was written, so that all steps share them.
     """
 
     op: Operation
@@ -48,6 +49,7 @@ class Cell:
     units: int
     layout: Layout
     curves: tuple[int, ...]
+    stored: dict[tuple[int, Gates], tuple[int, int]] = field(default_factory=dict)
 
     def gates(self, form: Form, first: int, count: int = 1) -> Form:
         """Write a part of what stands gate by gate along the units."""
@@ -64,7 +66,9 @@ class Cell:
         kernel = Kernel(
             self.op.value(index), array, channel_axis=1, arrange=arrange, file_axis=0, channels=(first, end)
         )
-        weight, summand = self.op.weights(form, kernel, bias)
+        if (index, gates) not in self.stored:
+            self.stored[index, gates] = self.op.weights(form, kernel, bias)
+        weight, summand = self.stored[index, gates]
         like = replace(form, shape=(*form.shape[:2], len(bias)), encoding=None)
         options = schema.FullyConnectedOptionsT(keepNumDims=True)
         return self.op.emit(Op.FULLY_CONNECTED, [form, weight, summand], like, options)

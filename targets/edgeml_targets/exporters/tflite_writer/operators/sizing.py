@@ -84,6 +84,19 @@ def tile(op: Operation) -> None:
     op.write(Op.TILE, [x, op.integers(in_file)], op.result(x, shape=shape), schema.TileOptionsT())
 
 
+@lowers("OneHot")
+def one_hot(op: Operation) -> None:
+    """Write a OneHot."""
+    depth, values = int(op.constant(1, "its depth").reshape(())), op.constant(2, "its pair of values")
+    x = op.plain(0)
+    rank = len(x.shape) + 1
+    axis = op.attributes.get_int("axis", -1) % rank
+    shape = (*x.shape[:axis], depth, *x.shape[axis:])
+    numbers = [op.integers(depth), *(op.forms.file.constant(value.reshape(())) for value in values[::-1])]
+    like = Form(-1, shape, plain(rank), values.dtype)
+    op.write(Op.ONE_HOT, [x, *numbers], like, schema.OneHotOptionsT(axis=axis))
+
+
 def _sizes_of(op: Operation, x: Form, positions: list[int]) -> Form:
     """Write the sizes of some of the file's axes, int64."""
     vector = Form(-1, (len(x.layout),), (0,), _INT64)
