@@ -32,6 +32,6 @@ def test_the_chosen_candidate_says_the_form_of_each_layer(tiny_cnn: Path, images
     data = CalibrationData({"x": x[:48]}, {"x": x[48:64]}, {"x": x[64:]})
     done = compress(tiny_cnn, data, [find_target(TARGETS[0])], limits=Limits(), out=tmp_path / "out")
     target = done.targets[0]
-    assert target.chosen != "float32"  # unmeasured latency: the smallest within the budget
+    assert target.chosen != "float32"  # where latency is not measured, the smallest that is close enough
     assert [layer.node for layer in target.layers] == NODES
-    assert all(layer.form.startswith(("int8", "float16")) for layer in target.layers)
+    assert target.layers[1].form != "float32"  # the largest
