@@ -7,6 +7,8 @@ weight-only   Cast and Mul of int8: the runtime folds them when it loads, and co
 in blocks     Cast, Mul and Reshape of int8 in rows of one block each, (blocks, 1, 1, block); folded as well. With two or
               three axes OpenVINO takes them for groups of its own kernels and answers something else. The scales stand in
               half precision where they are exact in it. Integers of 4 bits or fewer stand two a byte (INT4, opset 21)
+              of a recurrent operator: cast by way of half precision, in which small integers are exact. OpenVINO takes a
+              Cast and Mul beside quantized activations for a dequantization, keeps it, and refuses the operator for it
 float16       Cast of half precision: folded too
 """
 
@@ -36,7 +38,8 @@ from edgeml_targets.exporters.onnx_writer.graph import (
     zero_points,
 )
 
-_NO_INTEGER_KERNEL: Final = frozenset({"LSTM", "GRU", "RNN", "Gather"})  # of a constant, in any runtime of ours
+_RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
+_NO_INTEGER_KERNEL: Final = _RECURRENT | {"Gather"}  # of a constant, in any runtime of ours
 Use = tuple[ir.Node, int]  # who reads a value, as which of its inputs
 
 _LARGEST_HALF: Final = float(np.finfo(np.float16).max)
@@ -120,7 +123,12 @@ def _expand_integers(writer: GraphWriter, weight: ir.Value, encoding: Encoding) 
     to_float = {"to": int(ir.DataType.from_numpy(values.dtype))}
     rows = values.shape if encoding.block is None else (-1, 1, 1, encoding.block)
     integers = _stored(writer, encoding.quantize(values).reshape(rows), encoding, f"{name}_i")
-    nodes = [writer.node("Cast", [integers], [f"{name}_c"], to_float)]
+    if any(use.node.op_type in _RECURRENT for use in weight.uses()):
+        nodes = [writer.node("Cast", [integers], [f"{name}_k"], {"to": int(ir.DataType.FLOAT16)})]
+        integers = nodes[0].outputs[0]
+    else:
+        nodes = []
+    nodes.append(writer.node("Cast", [integers], [f"{name}_c"], to_float))
     shape = _beside(encoding, values.ndim)
     if any(encoding.zero_point):
         zero = np.reshape(np.asarray(encoding.zero_point, values.dtype), shape)
