@@ -52,6 +52,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, tag="made"):
         network, quantizer: Whose; a quantizer's is its file's name.
         key: The hash of network, samples and quantizer.
         seconds, cpu_seconds: Of its process, imports included; the second counts its threads and children, not neighbours.
+        child_cpu_seconds: Of the processes that it started; ours times its candidates in such.
         peak_bytes: The highest resident memory of its process, or `None` where it is not told.
         version: Of its package.
         artifact: The file; empty when there is none.
@@ -66,6 +67,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, tag="made"):
     key: str
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    child_cpu_seconds: float = 0.0
     peak_bytes: int | None = None
     version: str = ""
     artifact: str = ""

@@ -91,6 +91,7 @@ def main() -> None:
     told = {
         "seconds": seconds,
         "cpu_seconds": sum(after[:4]) - sum(before[:4]),
+        "child_cpu_seconds": sum(after[2:4]) - sum(before[2:4]),
         "peak_bytes": peak_bytes(),
         "version": version(quantizer.PACKAGE),
         "error": error,

@@ -8,7 +8,7 @@ from typing import Final
 
 from edgeml_bench.statistics import Estimate
 from peers.comparing import Row
-from peers.measured import Described, Journal, Raced
+from peers.measured import Described, Journal, Made, Raced
 from peers.verdicts import Word
 
 RUNTIMES: Final = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
@@ -17,7 +17,7 @@ READING: Final = """## How to read it
 - Every quantizer got the same float model and the same calibration samples, in a process and an environment of its own, one at a time. Ours also got the samples' labels, and holds a third of the samples back to choose by; peers use all samples for ranges.
 - Top-1 is of the artifact in the runtime it is meant for, on a test split that nobody has seen. `ours - it` is the paired difference in points with its 95 % interval (Tango); p is McNemar's exact, corrected by Holm over all comparisons on this page. `insufficient`: the interval reaches below -1 point, and the split cannot tell.
 - Latency: batch 1, all artifacts of one network and runtime in turns in one process, each loaded anew ten times. `ours / it` is the ratio of the medians with its 95 % interval; `worse` begins where the interval lies above 1.02, `better` where it lies below 1 and the ratio below 0.99.
-- Seconds and memory are of the whole quantizing process, imports included. Ours measures its candidates before it chooses; peers do not measure: `making` is ours without that. Where neighbours share the cores, the CPU's seconds tell more than the clock's.
+- Seconds and memory are of the whole quantizing process, imports included. Ours times its candidates, in processes that it starts, before it chooses; peers do not. Where neighbours share the cores, the CPU's seconds tell more than the clock's.
 - Ours for x86 are portable artifacts, which answer alike on CPUs with and without VNNI; peers' defaults promise no such thing.
 """
 
@@ -151,29 +151,37 @@ def _cells(row: Row) -> list[str]:
 
 
 def _costs(rows: Sequence[Row]) -> str:
-    made = [r for r in rows if r.made is not None and not r.made.error]
-    header = ["network", "runtime, quantizer", "s", "CPU s", "of which making, s", "MB", "its CPU s / ours"]
-    ours = {(r.network, r.runtime): r.made.cpu_seconds for r in made if r.made and r.quantizer and r.quantizer.is_ours}
-    cells, ratios = [], []
-    for row in made:
-        assert row.made is not None and row.quantizer is not None
-        beside = ours.get((row.network, row.runtime), 0.0)
-        times = row.made.cpu_seconds / beside if beside and not row.quantizer.is_ours else None
-        ratios += [times] if times is not None else []
-        steps = row.made.details.get("steps", {})
+    made = [(r.quantizer, r.made) for r in rows if r.quantizer is not None and r.made is not None and not r.made.error]
+    ours: dict[tuple[str, str], Made] = {}
+    for quantizer, found in made:
+        if quantizer.is_ours:
+            ours.setdefault((found.network, quantizer.runtime), found)
+    header = ["network", "runtime, quantizer", "s", "CPU s", "of it measuring", "MB", "CPU s over ours"]
+    cells, over, over_making = [], [], []
+    for quantizer, found in made:
+        beside = ours.get((found.network, quantizer.runtime))
+        times = found.cpu_seconds / beside.cpu_seconds if beside and not quantizer.is_ours else None
+        if times is not None and beside is not None:
+            over.append(times)
+            over_making.append(found.cpu_seconds / (beside.cpu_seconds - beside.child_cpu_seconds))
         cells.append(
             [
-                row.network,
-                f"{RUNTIMES[row.runtime]}, {_title(row)}",
-                f"{row.made.seconds:.1f}",
-                f"{row.made.cpu_seconds:.1f}",
-                f"{row.made.seconds - steps.get('Measured', 0.0):.1f}" if steps else "",
-                "" if row.made.peak_bytes is None else f"{row.made.peak_bytes / 1e6:.0f}",
+                found.network,
+                f"{RUNTIMES[quantizer.runtime]}, {quantizer.title}",
+                f"{found.seconds:.1f}",
+                f"{found.cpu_seconds:.1f}",
+                f"{found.child_cpu_seconds:.1f}" if quantizer.is_ours else "",
+                "" if found.peak_bytes is None else f"{found.peak_bytes / 1e6:.0f}",
                 "" if times is None else f"{times:.2f}",
             ]
         )
-    end = f"\nThe median peer takes {statistics.median(ratios):.2f} times our CPU seconds.\n" if ratios else ""
-    return table(header, cells) + end
+    if not over:
+        return table(header, cells)
+    medians = statistics.median(over), statistics.median(over_making)
+    end = (
+        f"The median peer takes {medians[0]:.2f} times our CPU seconds, {medians[1]:.2f} times those without measuring."
+    )
+    return f"{table(header, cells)}\n{end}\n"
 
 
 def _calls(rows: Sequence[Row]) -> Iterator[str]:
