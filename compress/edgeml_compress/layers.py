@@ -155,9 +155,7 @@ def untouched(model: ir.Model, operators: Collection[str] | None = None) -> tupl
         if operators is not None and node.op_type in WEIGHTS and node.op_type not in operators
     )
     held = (v for v in model.graph.initializers.values() if v.name not in found and _is_large_matrix(v))
-    constants = tuple(
-        f"{v.name}: {_size(v):,} values that no layer multiplies with, read by {_readers(v)}" for v in held
-    )
+    constants = tuple(f"{v.name}: {_size(v):,} values that are no layer's weight, read by {_readers(v)}" for v in held)
     return (*nested, *nodes, *kernels, *constants)
 
 

@@ -14,15 +14,15 @@ import pytest
 from edgeml_compress.running import open_session
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-HEAD = '<ir_version: 8, opset_import: ["" : 17]>\n'
+HEAD = '<ir_version: 8, opset_import: ["" : {opset}, "com.microsoft" : 1]>\n'
 
 
 @pytest.fixture
 def graph() -> Callable[..., ir.Model]:
     """Return a function that reads a graph from ONNX's text form and gives it named weights."""
 
-    def read(text: str, weights: Arrays | None = None) -> ir.Model:
-        proto = onnx.parser.parse_model(HEAD + text)
+    def read(text: str, weights: Arrays | None = None, opset: int = 17) -> ir.Model:
+        proto = onnx.parser.parse_model(HEAD.format(opset=opset) + text)
         proto.graph.initializer.extend(
             onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in (weights or {}).items()
         )

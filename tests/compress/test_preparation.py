@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 
 from edgeml_compress import prepare
+from edgeml_compress.layers import weights
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.models import read_model
 
 RNG = np.random.default_rng(0)
 SAMPLE = {"x": RNG.standard_normal((2, 3, 6, 6)).astype(np.float32)}
@@ -145,3 +149,85 @@ def test_a_quantized_model_is_refused(graph) -> None:  # type: ignore[no-untyped
 def test_a_weight_that_is_not_finite_is_named(graph) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(EdgemlError, match=r"^a\.onnx: weight w holds a value that is not finite"):
         prepare(graph(NORMED, {**CONV, "w": np.full((4, 3, 3, 3), np.nan, np.float32)}), where="a.onnx")
+
+
+def test_external_data_is_read_where_operators_are_raised(graph, run, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    weights = {**CONV, "w": RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)}
+    ir.save(graph(NORMED, weights, opset=11), tmp_path / "far.onnx", external_data="far.data", size_threshold_bytes=0)
+    model = read_model(tmp_path / "far.onnx")
+    found = prepare(model, where="t")
+    assert kinds(found.model) == ["Conv"] and found.model.opset_imports[""] >= 13
+    expect_same_answers(graph(NORMED, weights), found.model, run)
+
+
+def test_functions_are_unfolded(run) -> None:  # type: ignore[no-untyped-def]
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "of.ours" : 1]>
+        t (float[b, 5] x) => (float[b, 4] y) <float[5, 4] w> { a = of.ours.Dense(x, w)
+ y = Relu(a) }
+        <domain: "of.ours", opset_import: ["" : 17]> Dense (p, q) => (r) { n = Neg(p)
+ r = MatMul(n, q) }""")
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 4), np.float32), "w"))
+    model = ir.from_proto(proto)
+    found = prepare(model, where="t").model
+    assert kinds(found) == ["Neg", "MatMul", "Relu"] and list(weights(found)) == ["w"]
+    expect_same_answers(model, found, run, {"x": np.ones((3, 5), np.float32)})
+
+
+@pytest.mark.parametrize("opset", range(9, 24))
+def test_every_opset_is_taken(opset, graph, run) -> None:  # type: ignore[no-untyped-def]
+    model = graph(NORMED, CONV, opset=opset)
+    found = prepare(model, where="t").model
+    assert kinds(found) == ["Conv"] and found.opset_imports[""] == max(opset, 14)
+    expect_same_answers(model, found, run)
+
+
+def test_an_operator_that_cannot_be_raised_leaves_the_model_at_its_opset(graph) -> None:  # type: ignore[no-untyped-def]
+    text = """t (float[3, 4] x) => (float[3, 4] y, float[3, 4] z) { z = Scatter<axis = 0>(x, i, u)
+ y = Relu(x) }"""
+    weights = {"i": np.zeros((1, 4), np.int64), "u": np.ones((1, 4), np.float32)}
+    found = prepare(graph(text, weights, opset=10), where="t").model
+    assert found.opset_imports[""] in (10, 14)  # as ONNX's converter is able to
+
+
+QUANTIZED = {
+    "an operator of ONNX Runtime's": "y = com.microsoft.QLinearSigmoid(u, s, z, s, z)",
+    "a product of integers": "y = MatMulInteger(u, w)",
+    "weights that are stored as integers": "f = Cast<to = 1>(w)\n g = Mul(f, s)\n y = MatMul(x, g)",
+}
+
+
+@pytest.mark.parametrize("how", QUANTIZED)
+def test_a_quantized_model_is_refused_in_whatever_form(how, graph) -> None:  # type: ignore[no-untyped-def]
+    text = f"t (float[b, 20] x, uint8[b, 20] u) => (float[b, c] y) {{ {QUANTIZED[how]} }}"
+    model = graph(text, {"w": np.ones((20, 20), np.int8), "s": np.float32(1), "z": np.uint8(0)})
+    with pytest.raises(EdgemlError, match=r"^a\.onnx: it is quantized already"):
+        prepare(model, where="a.onnx")
+
+
+def test_a_weight_of_a_branch_that_is_not_finite_is_named(graph) -> None:  # type: ignore[no-untyped-def]
+    text = """t (float[b, 4] x, bool f) => (float[b, 4] y) { y = If(f) <
+        then_branch = p () => (float[b, 4] o) { o = MatMul(x, w) }, else_branch = q () => (float[b, 4] o) { o = Relu(x) }> }"""
+    with pytest.raises(EdgemlError, match="weight w holds a value that is not finite"):
+        prepare(graph(text, {"w": np.full((4, 4), np.inf, np.float32)}), where="a.onnx")
+
+
+def test_a_bias_that_is_not_a_number_is_named_and_an_infinite_bound_is_fine(graph) -> None:  # type: ignore[no-untyped-def]
+    text = "t (float[b, 4] x) => (float[b, 4] y) { a = Clip(x, low, high)\n y = Add(a, b) }"
+    given = {"low": np.float32(-np.inf), "high": np.float32(np.inf), "b": np.zeros(4, np.float32)}
+    prepare(graph(text, given), where="a.onnx")
+    with pytest.raises(EdgemlError, match="weight b holds a value that is not finite"):
+        prepare(graph(text, {**given, "b": np.full(4, np.nan, np.float32)}), where="a.onnx")
+
+
+def test_an_output_that_nobody_asked_for_stays_left_out(graph) -> None:  # type: ignore[no-untyped-def]
+    text = "t (float[s, b, 8] x) => (float[1, b, 4] y) { , y = LSTM<hidden_size = 4>(x, w, r) }"
+    model = graph(text, {"w": np.ones((1, 16, 8), np.float32), "r": np.ones((1, 16, 4), np.float32)})
+    (node,) = prepare(model, where="t").model.graph
+    assert node.outputs[0].name == ""  # a name would have it computed
+
+
+def test_notes_of_the_exporter_go(graph) -> None:  # type: ignore[no-untyped-def]
+    model = graph(NORMED, CONV)
+    for node in model.graph:
+        node.doc_string, node.metadata_props["namespace"] = "from line 12", "net"
+    assert not any(n.doc_string or n.metadata_props for n in prepare(model, where="t").model.graph)
