@@ -47,6 +47,7 @@ def place(
     encodings: Encodings,
     usable: Mapping[str, bool],
     layers: Collection[str] | None = None,
+    float_results: Collection[str] = (),
 ) -> Placement:
     """Return where integers go.
 
@@ -61,6 +62,7 @@ def place(
         usable: Whether a calibration found a range for each float activation.
         layers: Names of the layers (products of whatever kind, also of two activations) that shall be integers, and of
             other nodes that shall be in any case; `None`: every node that can.
+        float_results: Operators whose results stay in float where no integer node reads them.
     """
     known = set(operators)
     wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
@@ -70,6 +72,7 @@ def place(
     integer = [node for node in wanted if reasons[node] is None]
     inside = _fused_away(integer)
     values = {v for node in integer for v in _activations(node) if v not in inside}
+    values -= _read_in_float(integer, float_results)
     return Placement(
         groups=_groups(integer, values),
         constants=tuple(sorted({name_of(v) for node in integer for v in _elementwise_constants(node)})),
@@ -126,6 +129,13 @@ def _elementwise_constants(node: ir.Node) -> list[ir.Value]:
     if node.op_type not in ELEMENTWISE:
         return []
     return [v for v in node.inputs if v is not None and v.dtype == ir.DataType.FLOAT and is_constant(v)]
+
+
+def _read_in_float(integer: list[ir.Node], float_results: Collection[str]) -> set[ir.Value]:
+    """Return the results of such operators that no integer node reads: an integer between would only cost time and accuracy."""
+    readers = set(integer)
+    results = [node.outputs[0] for node in integer if node.op_type in float_results]
+    return {value for value in results if not any(use.node in readers for use in value.uses())}
 
 
 def _fused_away(integer: list[ir.Node]) -> set[ir.Value]:

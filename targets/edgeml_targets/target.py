@@ -38,6 +38,8 @@ class Scheme(Described):
         pair_sum: Largest sum of two neighbouring integer weights of one sign, `None` unlimited: CPUs without VNNI add two
             products with unsigned activations in 16 bits, where 255 * 128 still fits. 126 leaves room for any rounding.
         operators: ONNX operators whose inputs and outputs become integers.
+        float_results: Operators whose kernels take integers and give float as well: where no integer operator reads the
+            result, it is not rounded.
         dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
     """
 
@@ -47,6 +49,7 @@ class Scheme(Described):
     weight_bits: Annotated[int, pydantic.Field(ge=2, le=8)] = 8
     pair_sum: Annotated[int, pydantic.Field(ge=2, le=254)] | None = None
     operators: tuple[str, ...]
+    float_results: tuple[str, ...] = ()
     dynamic_operators: tuple[str, ...] = ("MatMul", "Gemm")
 
 

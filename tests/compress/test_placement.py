@@ -17,13 +17,14 @@ ENCODED = Encodings(tensors={"w": symmetric([1.0] * 3, axis=0)})
 def placed(graph):  # type: ignore[no-untyped-def]
     """Return a function that places integers in a graph whose every tensor was calibrated."""
 
-    def find(body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=(), layers=None) -> Placement:  # type: ignore[no-untyped-def]
+    def find(body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=(), layers=None, float_results=()) -> Placement:  # type: ignore[no-untyped-def]
         import onnx_ir.passes.common as common
 
         model = graph(f"t (float[b, 3, 4, 4] x) => (float[b, n, h, k] y) {{ {body} }}", weights)
         common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
         values = [*model.graph.inputs, *(v for n in model.graph for v in n.outputs)]
-        return place(model, OPERATORS, encodings, {v.name or "": v.name not in unusable for v in values}, layers)
+        usable = {v.name or "": v.name not in unusable for v in values}
+        return place(model, OPERATORS, encodings, usable, layers, float_results)
 
     return find
 
@@ -71,6 +72,14 @@ def test_a_constant_that_is_added_gets_an_encoding_of_its_own(placed) -> None:  
 def test_an_operator_that_the_target_has_not_in_integers_is_left_alone(placed) -> None:  # type: ignore[no-untyped-def]
     found = placed("e = Exp(x) y = Relu(e)")
     assert found.groups == (("e",), ("y",)) and found.kept == ()
+
+
+def test_a_result_that_only_float_operators_read_stays_in_float_where_the_kernel_gives_float(placed) -> None:  # type: ignore[no-untyped-def]
+    last, both = "c = Conv(x, w) y = Exp(c)", "c = Conv(x, w) e = Exp(c) y = Add(c, e)"
+    assert placed(last).groups == (("c",), ("x",))
+    assert placed(last, float_results=("Conv",)).groups == (("x",),)
+    assert placed(both, float_results=("Conv",)).groups == (("c",), ("e",), ("x",), ("y",))
+    assert placed("c = Conv(x, w) y = Relu(c)", float_results=("Conv",)).groups == (("x",), ("y",))
 
 
 TWO = "a = Conv(x, w) r = Relu(a) b = Conv(r, w) s = Relu(b) y = Reshape(s, shape)"

@@ -53,7 +53,9 @@ def static_activations(draft: Draft, params: Params) -> Draft:
     observe, scheme = find_observer(params.observer), draft.scheme
     seen = draft.calibration.tensors
     usable = {name: s.usable for name, s in seen.items()}
-    placement = place(draft.model, scheme.operators, draft.encodings, usable, params.nodes)
+    placement = place(
+        draft.model, scheme.operators, draft.encodings, usable, params.nodes, float_results=scheme.float_results
+    )
     fixed = {o.name: FIXED[n.op_type] for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
     tensors = dict(draft.encodings.tensors)
     for group in placement.groups:
