@@ -20,11 +20,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.layers import constant, is_constant, name_of
-from edgeml_compress.passes import Draft
+from edgeml_compress.passes import Draft, needed_samples
 from edgeml_compress.running import MOST_BATCH, Samples, batches, open_session
 from edgeml_compress.simulation import on_grid, simulated
 from edgeml_targets.contract.encodings import Encoding
-from edgeml_targets.contract.errors import EdgemlError
 
 HELD_BYTES: Final = 128 << 20
 PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -69,12 +68,9 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> No
     stops = {node: node.outputs[0] for node in draft.model.graph if encoded(node, draft)}
     if not stops:
         return
-    if draft.samples is None or min((len(a) for a in draft.samples.values()), default=0) == 0:
-        raise EdgemlError(
-            "it has to see samples, and the draft has none", where="a pass", mend="calibrate with samples"
-        )
+    samples = needed_samples(draft, "the layers' errors")
     route = _route(draft.model, set(stops))
-    chosen = spread(draft.samples, min(most_samples, _how_many_fit(draft, route)))
+    chosen = spread(samples, min(most_samples, _how_many_fit(draft, route)))
     plain, integer = _Lane(draft.plain, chosen), _Lane(simulated(draft.model, draft.encodings), chosen)
     ends = _last_needs(route)
     for index, cut in enumerate(route):

@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import onnx_ir as ir
 
-from edgeml_compress.calibration import Calibration
+from edgeml_compress.calibration import Calibration, calibrate
 from edgeml_compress.running import Samples
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
@@ -33,6 +33,7 @@ class Draft:
         calibration: What its tensors held.
         scheme: How the target wants its integers.
         kept: What a pass left in float although it was asked to quantize it: "Relu_3: its input is not finite".
+        notes: What else a pass could not do, and why: "MatMul_7: has no bias to correct".
         samples: What the ranges were drawn from, for passes that must see the samples themselves; they stream them.
         reference: The float graph, where the weights of `model` have been moved onto a grid already; its tensors have
             the same names. `None`: `model` itself.
@@ -43,6 +44,7 @@ class Draft:
     calibration: Calibration
     scheme: Scheme
     kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     samples: Samples | None = None
     reference: ir.Model | None = None
 
@@ -80,6 +82,38 @@ def find_pass(name: str) -> Pass[Any]:
         raise EdgemlError("no such pass", where=name, mend=f"choose one of {', '.join(pass_names())}")
     found: Pass[Any] = importlib.import_module(f"{__name__}.{name}").PASS
     return found
+
+
+def needed_samples(draft: Draft, where: str) -> Samples:
+    """Return a draft's samples, for a pass that has to see them.
+
+    Raises:
+        EdgemlError: It has none.
+    """
+    if draft.samples is None or min((len(array) for array in draft.samples.values()), default=0) == 0:
+        raise EdgemlError("the pass has to see samples, and there are none", where=where, mend="calibrate with samples")
+    return draft.samples
+
+
+def refuse_encoded(draft: Draft, where: str) -> None:
+    """Refuse a draft whose tensors have encodings already: the pass `where` moves the values that those were made for.
+
+    Raises:
+        EdgemlError: It has some.
+    """
+    if draft.encodings.tensors or draft.encodings.float16:
+        raise EdgemlError("it changes weights that are encoded already", where=where, mend="let it be the first pass")
+
+
+def recalibrated(draft: Draft, model: ir.Model) -> Draft:
+    """Return a draft with another graph, whose tensors hold other values.
+
+    Raises:
+        EdgemlError: The draft has no samples.
+    """
+    samples = needed_samples(draft, "a calibration")
+    found = calibrate(model, samples, source=draft.calibration.source)
+    return replace(draft, model=model, calibration=found)
 
 
 def named(known: Mapping[str, V], names: Collection[str] | None, noun: str) -> dict[str, V]:

@@ -59,11 +59,11 @@ def adaround(draft: Draft, params: Params) -> Draft:
     so that one `pull` suits every layer.
     """
     chosen: dict[str, Array] = {}
-    kept: list[str] = []
+    notes: list[str] = []
 
     def visit(stop: Stop) -> Chunks:
         if (reason := why_fixed(stop)) is not None:
-            kept.append(f"{stop.node.op_type} {node_name(stop.node)}: rounded to nearest, {reason}")
+            notes.append(f"{stop.node.op_type} {node_name(stop.node)}: rounded to nearest, {reason}")
             return stop.run(stop.rounded)
         matrix = learn(_task(stop, params.seed), params)
         chosen[name_of(stop.weight)] = from_matrix(stop.node, matrix, constant(stop.weight))
@@ -71,7 +71,7 @@ def adaround(draft: Draft, params: Params) -> Draft:
 
     walk(draft, params.samples, visit)
     model = replace_weights(draft.model, draft.encodings, chosen)
-    return dataclasses.replace(draft, model=model, reference=draft.plain, kept=draft.kept + tuple(kept))
+    return dataclasses.replace(draft, model=model, reference=draft.plain, notes=draft.notes + tuple(notes))
 
 
 @dataclass(frozen=True)

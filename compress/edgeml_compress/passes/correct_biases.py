@@ -48,19 +48,19 @@ def correct_biases(draft: Draft, params: Params) -> Draft:
     arXiv:1810.05723, section 4.
     """
     shifts: dict[str, Floats] = {}
-    kept: list[str] = []
+    notes: list[str] = []
 
     def visit(stop: Stop) -> Chunks:
         got, axis = stop.run(stop.rounded), _channel_axis(stop.node)
         if not _has_bias(stop.node):
-            kept.append(f"{stop.node.op_type} {node_name(stop.node)}: has no bias to correct")
+            notes.append(f"{stop.node.op_type} {node_name(stop.node)}: has no bias to correct")
             return got
         shift = _mean(stop.wanted, axis) - _mean(got, axis)
         shifts[name_of(stop.node.outputs[0])] = shift
         return [chunk + _along(shift, axis, chunk.ndim).astype(np.float32) for chunk in got]
 
     walk(draft, params.samples, visit)
-    return _applied(dataclasses.replace(draft, kept=draft.kept + tuple(kept)), shifts)
+    return _applied(dataclasses.replace(draft, notes=draft.notes + tuple(notes)), shifts)
 
 
 def _mean(chunks: Chunks, axis: int) -> Floats:

@@ -52,7 +52,7 @@ def gptq(draft: Draft, params: Params) -> Draft:
     Source: Frantar et al. 2022, arXiv:2210.17323, algorithm 1; the order of inputs: its authors' code, `act_order`.
     """
     chosen: dict[str, Array] = {}
-    kept: list[str] = []
+    notes: list[str] = []
 
     def visit(stop: Stop) -> Chunks:
         reason = why_fixed(stop)
@@ -60,7 +60,7 @@ def gptq(draft: Draft, params: Params) -> Draft:
         if reason is None and (inputs := as_matrix(stop.node, values).shape[2]) > params.most_inputs:
             reason = f"an output has {inputs:,} inputs, {params.most_inputs:,} allowed"
         if reason is not None:
-            kept.append(f"{stop.node.op_type} {node_name(stop.node)}: rounded to nearest, {reason}")
+            notes.append(f"{stop.node.op_type} {node_name(stop.node)}: rounded to nearest, {reason}")
             return stop.run(stop.rounded)
         grid = grid_of(stop)
         matrix = choose(as_matrix(stop.node, values), grid, _hessian(stop), params.damping)
@@ -69,7 +69,7 @@ def gptq(draft: Draft, params: Params) -> Draft:
 
     walk(draft, params.samples, visit)
     model = replace_weights(draft.model, draft.encodings, chosen)
-    return dataclasses.replace(draft, model=model, reference=draft.plain, kept=draft.kept + tuple(kept))
+    return dataclasses.replace(draft, model=model, reference=draft.plain, notes=draft.notes + tuple(notes))
 
 
 def _hessian(stop: Stop) -> Floats:
