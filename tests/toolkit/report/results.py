@@ -9,8 +9,14 @@ from edgeml.gates import Phase, Verdict
 from edgeml.lifecycle import GateStatus, PhaseStatus
 from edgeml_bench import machine
 from edgeml_compress import CandidateResult, Compression, StepDone, TargetResult
+from edgeml_compress.results import LayerForm, LayerSensitivity
 
 HOSTILE = '<script>alert("x")</script><b>&amp;{{ 7 * 7 }}'
+KEPT = (
+    *(f"Conv /backbone/stage{i}/conv/Conv: its weight is in blocks, which no integer kernel takes" for i in range(20)),
+    *(f"If_12: Conv Conv_{i} in a branch: activations stay in float" for i in range(3)),
+    "Relu_3: x is always 0 or not finite",
+)
 LONG = "quantized_with_a_name_that_has_exactly_sixty_characters_in_it"[:60]
 
 
@@ -76,6 +82,24 @@ def target(
     )
 
 
+def weighed(result: TargetResult, count: int, *, alike: str = "/backbone/stage{}/conv/Conv") -> TargetResult:
+    """Return a target whose every layer was weighed, the quietest first, as `sensitivity` hands them on; four forms."""
+    forms = ("int8", "int8", "int8 in blocks of 32", "float16", "float32")
+    names = [alike.format(i) for i in range(count)]
+    costs = tuple(
+        LayerSensitivity(node=name, operator="Conv", values=1000 + i, sqnr_db=62 - 55 * i / count, loss=0.001 * i)
+        for i, name in enumerate(names)
+    )
+    made = tuple(LayerForm(node=n, operator="Conv", form=forms[i * 5 // count]) for i, n in enumerate(names))
+    return msgspec.structs.replace(result, sensitivity=costs, layers=made)
+
+
+def with_kept(result: TargetResult, kept: tuple[str, ...]) -> TargetResult:
+    """Return a target whose every candidate but float32 keeps so much in float."""
+    found = tuple(c if c.name == "float32" else msgspec.structs.replace(c, kept=kept) for c in result.candidates)
+    return msgspec.structs.replace(result, candidates=found)
+
+
 def compression(
     *targets: TargetResult, labelled: bool = True, model: str = "models/kws.onnx", max_drop: float = 1.0
 ) -> Compression:
@@ -129,9 +153,23 @@ def everything() -> dict[str, Compression]:
             *(target(usual(latency=1 + i / 4), name=f"board{i}-onnxruntime") for i in range(8))
         ),
         "long names": compression(target(renamed, name="x" * 60, chosen=LONG), model="m" * 60),
-        "hostile names": compression(target(hostile, name=HOSTILE, chosen=HOSTILE, note=HOSTILE), model=HOSTILE),
+        "hostile names": compression(
+            weighed(
+                with_kept(target(hostile, name=HOSTILE, chosen=HOSTILE, note=HOSTILE), (HOSTILE,) * 3),
+                24,
+                alike=f"{HOSTILE}{{}}".replace("{{ 7 * 7 }}", ""),
+            ),
+            model=HOSTILE,
+        ),
         "far off": compression(target(broken)),
         "no budget": compression(target(usual()), max_drop=0.0),
+        "few layers": compression(weighed(target(usual()), 3), target(usual(), name="x86_64-litert")),
+        "many layers": compression(
+            with_kept(weighed(target(usual()), 64), KEPT),
+            weighed(target(usual(), name="x86_64-litert"), 64, alike="p2o.Conv.{}"),
+            weighed(target(usual(), name="pi-onnxruntime"), 64),
+            labelled=False,
+        ),
         "milliseconds": compression(target(usual(latency=30.0))),
     }
 

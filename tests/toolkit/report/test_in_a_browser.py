@@ -23,6 +23,7 @@ FEW = (
     "unlabelled",
     "long names",
     "far off",
+    "many layers",
 )  # that are opened at 400 px, too; the others are slow tests there
 CASES = [(name, 1200) for name in RESULTS] + [
     pytest.param(name, 400, marks=() if name in FEW else pytest.mark.slow) for name in RESULTS

@@ -13,13 +13,14 @@ from markupsafe import Markup
 
 from edgeml.figures import number, signed
 from edgeml.report import compression_words as words
-from edgeml.report import document
-from edgeml.report.charts import trade_off
+from edgeml.report import document, layer_words
+from edgeml.report.charts import layers, trade_off
 from edgeml.report.charts.interval import interval, interval_head, scale_of
 from edgeml.report.charts.scales import Scale
 from edgeml.report.charts.trade_off import Axes, Point
 from edgeml_compress import CandidateResult, Compression, TargetResult
 from edgeml_compress.choice import FLOAT, LEAST_COSINE
+from edgeml_compress.results import LayerSensitivity
 
 GAP: Final = 24  # between two panels
 MOST_APART: Final = 4.0  # times, between the ends of two panels' axes that still share one
@@ -58,6 +59,16 @@ class _Row:
     verdict: tuple[str, str]
 
 
+@dataclass(frozen=True)
+class _Costs:
+    """What each layer costs, for the targets that it is the same for."""
+
+    targets: str
+    verdict: str
+    drawn: Markup
+    rows: list[tuple[str, str, LayerSensitivity | None, str]]
+
+
 def write(compression: Compression, path: Path) -> None:
     """Write the report of a compression at `path`, whole.
 
@@ -83,6 +94,11 @@ def write(compression: Compression, path: Path) -> None:
         rows=[_row(t, unit, compression, scale) for t in compression.targets],
         interval_head=interval_head(scale, -compression.max_drop) if compression.labelled else "",
         notes=_notes(compression.targets),
+        costs=_costs(compression),
+        loss_name=layer_words.loss_name(labelled=compression.labelled),
+        loss=lambda cost: layer_words.loss_in_words(cost.loss if cost else None, labelled=compression.labelled),
+        kept=_kept(compression.targets),
+        by_reason=layer_words.kept_in_float,
         facts=_facts(compression),
     )
 
@@ -192,6 +208,41 @@ def _notes(targets: Sequence[TargetResult]) -> list[tuple[str, str]]:
         for note in target.notes:
             about.setdefault(note, []).append(target.target)
     return [("" if len(names) == len(targets) else ", ".join(names), note) for note, names in about.items()]
+
+
+def _costs(compression: Compression) -> list[_Costs]:
+    groups = layer_words.grouped(compression)
+    whole = len(groups) == 1 and len(groups[0]) == len(compression.targets)
+    return [_costs_of(group, compression, "" if whole else ", ".join(t.target for t in group)) for group in groups]
+
+
+def _costs_of(group: Sequence[TargetResult], compression: Compression, names: str) -> _Costs:
+    target, labelled = group[0], compression.labelled
+    drawn, loss_name = layer_words.layers_of(target, labelled=labelled), layer_words.loss_name(labelled=labelled)
+    said = "; ".join(f"{a.name} {number(a.sqnr_db, 1)} dB, {a.form}" for a in drawn[-layers.MOST_ROWS :])
+    return _Costs(
+        targets=names,
+        verdict=layer_words.verdict(target),
+        drawn=document.figure(
+            layers.draw(drawn, loss_name, document.WIDTH),
+            height=layers.height(drawn),
+            name=f"SQNR of the outputs with one layer alone in integers, the quietest first: {said}",
+            narrow=layers.draw(drawn, loss_name, document.NARROW),
+        ),
+        rows=layer_words.rows_of(target),
+    )
+
+
+def _kept(targets: Sequence[TargetResult]) -> list[tuple[str, list[layer_words.Kept]]]:
+    """Return what the chosen candidates leave in float, once for the targets that it is the same for."""
+    about: dict[tuple[str, ...], list[str]] = {}
+    for target in targets:
+        if words.taken(target).kept:
+            about.setdefault(words.taken(target).kept, []).append(target.target)
+    return [
+        ("" if len(names) == len(targets) else ", ".join(names), layer_words.kept_in_float(kept))
+        for kept, names in about.items()
+    ]
 
 
 def _facts(compression: Compression) -> list[tuple[str, str]]:

@@ -1,0 +1,107 @@
+"""What the compression report says about single layers: what each costs alone, what became of it, what stays in float."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeml.figures import counted, number
+from edgeml.report.charts.layers import Layer
+from edgeml_compress import Compression, TargetResult
+from edgeml_compress.choice import FLOAT
+from edgeml_compress.results import LayerSensitivity
+
+MOST_NAMED: Final = 4  # layers of one reason that are named
+NO_BREAK: Final = "\u00a0"
+QUIET_DB: Final = 40.0  # an error of 1 %
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Layers that stay in float for one reason.
+
+    Args:
+        reason: Why.
+        count: How many.
+        names: Their names, as many as a person reads; the number of the others at the end.
+    """
+
+    reason: str
+    count: int
+    names: str
+
+
+def kept_in_float(kept: Sequence[str]) -> list[Kept]:
+    """Return what a candidate keeps in float, by reason, the most frequent first.
+
+    Args:
+        kept: "Conv conv_3: its weight is no constant with an encoding".
+    """
+    by_reason: dict[str, list[str]] = {}
+    for line in kept:
+        name, _, reason = line.rpartition(": ")
+        by_reason.setdefault(reason, []).append(name)
+    found = []
+    for reason, names in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        more = len(names) - MOST_NAMED
+        said = ", ".join(n for n in names[:MOST_NAMED] if n)
+        found.append(Kept(reason, len(names), f"{said} and {more:,} more" if more > 0 else said))
+    return found
+
+
+def layers_of(target: TargetResult, *, labelled: bool) -> list[Layer]:
+    """Return the layers that were weighed, the quietest first, with what the chosen candidate makes of each."""
+    form = {layer.node: layer.form for layer in target.layers}
+    return [
+        Layer(s.node, s.sqnr_db, loss_in_words(s.loss, labelled=labelled), form.get(s.node, FLOAT))
+        for s in target.sensitivity
+    ]
+
+
+def rows_of(target: TargetResult) -> list[tuple[str, str, LayerSensitivity | None, str]]:
+    """Return node, operator, cost and form of every layer, in the graph's order where the chosen candidate knows it.
+
+    A layer that never becomes integers (in the body of an If, or of an operator without a kernel) has no cost.
+    """
+    costs = {s.node: s for s in target.sensitivity}
+    known = [(a.node, a.operator, costs.get(a.node), a.form) for a in target.layers]
+    return known or [(s.node, s.operator, s, FLOAT) for s in target.sensitivity]
+
+
+def loss_in_words(loss: float | None, *, labelled: bool) -> str:
+    """Return what a layer costs, in the unit of `loss_name`."""
+    return number(loss if loss is None or labelled else 100 * loss, 4 if labelled else 2)
+
+
+def loss_name(*, labelled: bool) -> str:
+    """Return the name and unit of the losses."""
+    return "loss, nats" if labelled else "error, %"
+
+
+def grouped(compression: Compression) -> list[list[TargetResult]]:
+    """Return the targets that have sensitivities, those together for which they and the layers' forms are the same."""
+    groups: dict[tuple[object, ...], list[TargetResult]] = {}
+    for target in compression.targets:
+        if target.sensitivity:
+            groups.setdefault((target.sensitivity, target.layers), []).append(target)
+    return list(groups.values())
+
+
+def verdict(target: TargetResult) -> str:
+    """Return which layer costs most, how many are quiet, and what became of the layers: two sentences."""
+    loudest = target.sensitivity[-1]
+    quiet = sum(s.sqnr_db >= QUIET_DB for s in target.sensitivity)
+    count = len(target.sensitivity)
+    below = f"; {quiet:,} of {count:,} cost less than 1\u00a0%" if count > 1 else ""
+    return f"{loudest.node} costs most, {number(loudest.sqnr_db, 1, 'dB')}{below}. {became(target)}"
+
+
+def became(target: TargetResult) -> str:
+    """Return what the chosen candidate makes of the layers, in a sentence."""
+    if target.chosen == FLOAT:
+        return "Float was kept, so all stay float32."
+    counts = Counter(layer.form for layer in target.layers).most_common()
+    said = ", ".join(f"{count:,} {form}".replace(" ", NO_BREAK) for form, count in counts)
+    return f"Of {counted(len(target.layers), 'layer', 'layers')} {target.chosen} makes {said}."
