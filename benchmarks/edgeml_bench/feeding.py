@@ -82,7 +82,7 @@ def shape_sample(tensor: Tensor, sample: npt.NDArray[Any], *, where: str) -> npt
             where=where,
             mend="give samples of the model's element type",
         )
-    return np.ascontiguousarray(shaped, dtype=tensor.dtype)
+    return np.asarray(shaped, dtype=tensor.dtype, order="C")  # ascontiguousarray would give a scalar an axis
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from edgeml_compress.naming import graphs
 from edgeml_compress.passes import quantize_weights
 from edgeml_compress.preparation import prepare
 from edgeml_compress.recipe import Recipe, Step, apply
+from edgeml_compress.running import batches
 from edgeml_compress.source import REFERENCE, read_source
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.models import read_model
@@ -239,3 +240,9 @@ def test_weights_alone_as_integers_are_smaller_and_answer_closely(feature: Featu
     assert not kept & draft.encodings.tensors.keys()
     close = fidelity(answers(file, REFERENCE, feature.samples), answers(artifact, REFERENCE, feature.samples))
     assert close.cosine_min is not None and close.cosine_min > 0.99
+
+
+def test_a_scalar_is_fed_without_an_axis(graph: Callable[..., Any]) -> None:
+    feature = FEATURES["a scalar and no batch"]
+    (first, *_) = batches(graph(feature.text, feature.weights), feature.samples)
+    assert {name: array.shape for name, array in first.feed.items()} == {"x": (8,), "s": ()}
