@@ -29,7 +29,7 @@ from peers.venvs import venv_python
 SCRIPT: Final = Path(__file__).parent / "quantize_once.py"
 ARTIFACT: Final = "artifact"
 MOST_SECONDS: Final = 1800.0  # for one quantizer and one network
-RACE_SECONDS: Final = 2.5  # an entrant; a race has as many times this as entrants
+RACE_SECONDS: Final = 1.5  # an entrant; a race has as many times this as entrants
 LOADS: Final = 10
 MOST_ERROR_CHARACTERS: Final = 400
 

@@ -1,21 +1,17 @@
-"""The networks that are quantized, each with samples of its own data; trained once, then kept in the cache folder.
-
-`found_networks` gives them one after the other, so that what is not asked for is not trained.
-"""
+"""A network with the samples that it is calibrated and judged on, as this benchmark takes them from the zoo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
+from peers.zoo import Trained, trained
 
 Samples = Mapping[str, npt.NDArray[Any]]
 Labels = npt.NDArray[np.int64]
@@ -44,74 +40,26 @@ class Network:
     def with_calibration(self, count: int) -> Network:
         """Return the network with its first `count` calibration samples, or all where there are fewer."""
         fewer = {name: array[:count] for name, array in self.calibration.items()}
-        return Network(self.name, self.model, fewer, self.calibration_labels[:count], self.test, self.test_labels)
-
-
-PROJECT: Final = """
-name = "resnet8-mnist"
-scope = "A benchmark."
-targets = ["x86_64-onnxruntime"]
-
-[data]
-source = "mnist-5k"
-size = [28, 28]
-colour = "grey"
-
-[data.splits]
-calibration = 0.1
-validation = 0.05
-test = 0.4
-golden = 0.01
-
-[training]
-network = "resnet8"
-epochs = 8
-batch = 32
-learning_rate = 4e-3
-"""
+        return replace(self, calibration=fewer, calibration_labels=self.calibration_labels[:count])
 
 
 def found_networks(words: Sequence[str], folder: Path, progress: Progress = SILENT) -> Iterator[Network]:
-    """Yield the networks whose name holds one of `words`, all where there are none; each is trained when its turn comes.
+    """Yield the zoo's networks whose name holds one of `words`, all where there are none; each is trained when its turn comes.
 
     Raises:
-        EdgemlError: There is none, or a network's data is not here.
+        EdgemlError: No name holds one of the words, or a package or the folder fails.
     """
-    found = [make for name, make in NETWORKS.items() if not words or any(word in name for word in words)]
-    if not found:
-        known = ", ".join(NETWORKS)
-        raise EdgemlError("no network's name holds it", where=" ".join(words), mend=f"there are {known}")
-    for make in found:
-        yield make(folder, progress)
+    for network in trained(words, folder, progress=progress):
+        yield _network(network)
 
 
-def resnet8_on_mnist(folder: Path, progress: Progress = SILENT) -> Network:
-    """Train ResNet-8 on MNIST-5k, or take what was trained before: 2,200 images to learn, 500 to calibrate, 2,000 to judge."""
-    import edgeml
-    from edgeml.data import prepare
-    from edgeml.model import latest_model
-    from edgeml.train import train
-
-    home = folder / "resnet8-mnist"
-    home.mkdir(parents=True, exist_ok=True)
-    write_atomic(home / "edgeml.toml", PROJECT.encode())
-    project = edgeml.load_project(home)
-    dataset = prepare(project, progress=progress)
-    try:
-        model = latest_model(project)
-    except EdgemlError:
-        model = train(project, dataset, progress=progress)
-    name = _input_name(model.onnx)
-    (calibration, calibration_labels), (test, test_labels) = dataset.ready("calibration"), dataset.ready("test")
+def _network(found: Trained) -> Network:
+    calibration, test = found.splits["calibration"], found.splits["test"]
     return Network(
-        "resnet8 on MNIST-5k", model.onnx, {name: calibration}, calibration_labels, {name: test}, test_labels
+        found.name,
+        found.onnx,
+        {found.input: calibration.inputs},
+        calibration.labels,
+        {found.input: test.inputs},
+        test.labels,
     )
-
-
-def _input_name(model: Path) -> str:
-    from edgeml_targets.models import model_tensors, read_model
-
-    return model_tensors(read_model(model))[0][0].name
-
-
-NETWORKS: Final[Mapping[str, Callable[[Path, Progress], Network]]] = {"resnet8 on MNIST-5k": resnet8_on_mnist}
