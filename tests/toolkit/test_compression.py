@@ -56,6 +56,18 @@ def test_people_get_a_table_a_sentence_and_paths(work: Path) -> None:
     assert [line.split()[1] for line in done.stderr.splitlines()] == ["Read", "Calibrated", "Made", "Measured"]
 
 
+def test_layers_are_weighed_for_those_who_ask(work: Path) -> None:
+    asked = ("compress", "tiny.onnx", "--calibration", "x.npy", "--target", ELSEWHERE, "--sensitivity")
+    done = edgeml(*asked, "--json")
+    (target,) = msgspec.json.decode(done.stdout, type=Compression).targets
+    assert {layer.node for layer in target.sensitivity} == {layer.node for layer in target.layers}
+    assert "What each layer costs" in (work / "out" / "report.html").read_text()
+    shown = edgeml(*asked)
+    assert f"{ELSEWHERE}: each layer alone in integers" in shown.stdout
+    assert all(layer.node in shown.stdout for layer in target.sensitivity)
+    assert len(shown.stderr.splitlines()[-1].split("costs most")) == 2
+
+
 def test_a_budget_that_nothing_meets_is_exit_code_1_with_the_nearest(work: Path) -> None:
     asked = ("--target", ELSEWHERE, "--max-size-bytes", "1000", "--json")
     done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked)

@@ -17,6 +17,7 @@ from edgeml.project import Budget, Project
 from edgeml.report.compression import write as write_report
 from edgeml.report.compression_words import times_faster
 from edgeml_compress import CalibrationData, Compression, Limits, TargetResult, compress
+from edgeml_compress.layer_costs import with_layer_costs
 from edgeml_compress.results import RESULT
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of, write_atomic
@@ -37,6 +38,7 @@ class Options:
         max_drop: Points of accuracy (a point is 0.01) that an artifact may lose.
         budget: What every target may spend.
         command: The command line, for the report.
+        sensitivity: Measure what each layer costs alone in integers, for every target, whether the search asked or not.
     """
 
     labels: Path | None = None
@@ -44,6 +46,7 @@ class Options:
     max_drop: float = 1.0
     budget: Budget = field(default_factory=Budget)
     command: str = ""
+    sensitivity: bool = False
 
 
 def compress_file(
@@ -78,7 +81,11 @@ def compress_file(
         raise EdgemlError("the model takes no inputs", where=str(model), mend="give a model with one or more")
     data = read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess)
     limits = Limits(options.max_drop, {target.name: options.budget for target in found})
-    done = compress(model, _shared_out(data), found, limits=limits, out=out, progress=progress)
+    parts = _shared_out(data)
+    done = compress(model, parts, found, limits=limits, out=out, progress=progress)
+    if options.sensitivity:
+        weighed = with_layer_costs(done.targets, model, parts, found, out=out, progress=progress)
+        done = msgspec.structs.replace(done, targets=weighed)
     done = msgspec.structs.replace(done, command=options.command, preprocessing=in_words(data.preprocessing))
     return _recorded(done, out)
 
@@ -90,6 +97,7 @@ def compress_project(
     dataset: Dataset | None = None,
     progress: Progress = SILENT,
     command: str = "edgeml compress",
+    sensitivity: bool = False,
 ) -> Compression:
     """Compress a project's model for its targets, judged on the test split of the data that it was trained on.
 
@@ -101,6 +109,7 @@ def compress_project(
         dataset: Whose splits are used; default: the version that the model was trained on.
         progress: Told step by step.
         command: The command line, for the report.
+        sensitivity: As in `Options`.
 
     Raises:
         EdgemlError: There is no model yet, or see `edgeml_compress.compress`.
@@ -110,7 +119,11 @@ def compress_project(
     targets = [project.target(name) for name in project.targets]
     out = compressed_folder(project, model)
     limits = Limits(project.compression.max_drop, project.budgets)
-    done = compress(model.onnx, _splits(dataset, model), targets, limits=limits, out=out, progress=progress)
+    parts = _splits(dataset, model)
+    done = compress(model.onnx, parts, targets, limits=limits, out=out, progress=progress)
+    if sensitivity:
+        weighed = with_layer_costs(done.targets, model.onnx, parts, targets, out=out, progress=progress)
+        done = msgspec.structs.replace(done, targets=weighed)
     return _recorded(msgspec.structs.replace(done, command=command), out)
 
 

@@ -40,6 +40,9 @@ def compress(
     preprocess: Annotated[
         Path | None, typer.Option("--preprocess", help="TOML: size, scale, mean, std, colour, layout of images.")
     ] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Measure what each layer costs alone in integers, and print it.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Where artifacts and the report go.")] = Path("out"),
     project: ProjectFolder = Path(),
     json: AsJson = False,
@@ -63,8 +66,8 @@ def compress(
             mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
             raise EdgemlError("no model is given", where=given[0], mend=mend)
         own_project = load_project(project)
-        done = compress_project(own_project, progress=Steps(), command=command)
-        _show(done, json=json)
+        done = compress_project(own_project, progress=Steps(), command=command, sensitivity=sensitivity)
+        _show(done, json=json, layers=sensitivity)
         judge_latest(own_project, done, progress=Steps())
         return
     if calibration is None:
@@ -72,12 +75,12 @@ def compress(
         raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
     drop = 1.0 if max_drop is None else max_drop
     budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
-    options = Options(labels=labels, preprocess=preprocess, max_drop=drop, budget=budget, command=command)
+    options = Options(labels, preprocess, drop, budget, command, sensitivity)
     done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
-    _show(done, json=json)
+    _show(done, json=json, layers=sensitivity)
 
 
-def _show(done: Compression, *, json: bool) -> None:
+def _show(done: Compression, *, json: bool, layers: bool) -> None:
     """Print the result; an unmet budget makes the exit code 1, after everything was printed."""
     import msgspec
 
@@ -87,19 +90,21 @@ def _show(done: Compression, *, json: bool) -> None:
     if json:
         typer.echo(msgspec.json.encode(done).decode())
     else:
-        _print(done)
+        _print(done, layers=layers)
     unmet = unmet_budgets(done)
     if unmet:
         raise GateFailed("; ".join(unmet), where=done.model, mend="raise the budget, or make the model smaller")
 
 
-def _print(done: Compression) -> None:
+def _print(done: Compression, *, layers: bool) -> None:
     from edgeml.cli.terminal import headline, table
     from edgeml.compression import summary
 
     typer.echo()
     header, rows = _fitting(done)
     table(header, rows, left=2)
+    if layers:
+        _print_layers(done)
     headline(summary(done))
     if done.preprocessing:
         typer.echo(f"Images    {done.preprocessing}")
@@ -107,6 +112,23 @@ def _print(done: Compression) -> None:
     first, *more = [t.artifact for t in done.targets]
     typer.echo(f"Artifacts {first}{f' and {len(more)} more' if more else ''}")
     _print_notes(done)
+
+
+def _print_layers(done: Compression) -> None:
+    """Print what each layer costs, the quietest first; targets with the same figures share a table."""
+    from edgeml.cli.terminal import table
+    from edgeml.figures import number
+    from edgeml.report.layer_words import grouped, layers_of, loss_name
+
+    for group in grouped(done):
+        typer.echo(f"\n{', '.join(t.target for t in group)}: each layer alone in integers")
+        header = ["layer", "operator", "takes", "weights", "SQNR, dB", loss_name(labelled=done.labelled)]
+        costs = zip(group[0].sensitivity, layers_of(group[0], labelled=done.labelled), strict=True)
+        rows = [
+            [cost.node, cost.operator, layer.form, number(cost.values), number(cost.sqnr_db, 1), layer.loss]
+            for cost, layer in costs
+        ]
+        table(header, rows, left=3)
 
 
 def _fitting(done: Compression) -> tuple[list[str], list[list[Any]]]:
