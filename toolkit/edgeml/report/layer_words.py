@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeml.figures import counted, number
+from edgeml.figures import number
 from edgeml.report.charts.layers import Layer
 from edgeml_compress import Compression, TargetResult
 from edgeml_compress.choice import FLOAT
@@ -103,5 +103,7 @@ def became(target: TargetResult) -> str:
     if target.chosen == FLOAT:
         return "Float was kept, so all stay float32."
     counts = Counter(layer.form for layer in target.layers).most_common()
+    if len(counts) == 1:
+        return f"In {target.chosen} all {counts[0][1]:,} layers are {counts[0][0]}."
     said = ", ".join(f"{count:,} {form}".replace(" ", NO_BREAK) for form, count in counts)
-    return f"Of {counted(len(target.layers), 'layer', 'layers')} {target.chosen} makes {said}."
+    return f"In {target.chosen} the {len(target.layers):,} layers are {said}."
