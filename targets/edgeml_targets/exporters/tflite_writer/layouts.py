@@ -7,6 +7,7 @@ So a transposition in the model costs nothing until somebody asks for another or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
 
 Layout = tuple[int | None, ...]
+_LARGE_PRIME: Final = 2_147_483_647
 
 CHANNELS_LAST: Final[dict[int, Layout]] = {3: (0, None, 2, 1), 4: (0, 2, 3, 1)}
 """By the model's rank: how convolutions and pooling hold their tensors."""
@@ -150,8 +152,10 @@ def _groups_around(old: Shape, new: Shape, left_open: int) -> list[tuple[tuple[i
 def _groups(old: Shape, new: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]] | None:
     """Return which axes become which, in order, each group as small as it can be; a group that has no old axis is new.
 
-    A free size stands for itself only: both shapes have the same free sizes in the same order, or `None` is returned.
+    Several free sizes stand for themselves only: both shapes have the same in the same order, or `None` is returned.
     """
+    if old.count(FREE) == new.count(FREE) == 1:
+        old, new = _with_numbers(old, new)
     pairs = []
     i = j = 0
     while i < len(old) or j < len(new):
@@ -173,3 +177,12 @@ def _groups(old: Shape, new: Shape) -> list[tuple[tuple[int, ...], tuple[int, ..
                 right, j = right * new[j], j + 1
         pairs.append((tuple(range(start[0], i)), tuple(range(start[1], j))))
     return pairs
+
+
+def _with_numbers(old: Shape, new: Shape) -> tuple[Shape, Shape]:
+    """Return shapes of one free size each with numbers for it that make both of the same size, and no other sizes do."""
+    known, new_known = (math.prod(size for size in shape if size != FREE) for shape in (old, new))
+    return (
+        tuple(_LARGE_PRIME * new_known if size == FREE else size for size in old),
+        tuple(_LARGE_PRIME * known if size == FREE else size for size in new),
+    )

@@ -77,9 +77,7 @@ def _write_input(value: ir.Value, forms: Forms) -> tuple[Port, MetadataPort]:
     if value.shape is None:
         raise EdgemlError("its number of axes is not known", where=f"the input {name!r}", mend="export it with a shape")
     shape = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in value.shape.dims)
-    layout = _CHANNELS_LAST_INPUT.get(len(shape), plain(len(shape)))
-    if not _reaches_channels_last(value):
-        layout = plain(len(shape))
+    layout = _wanted_layout(value, len(shape))
     with naming_place(f"the tensor {name!r}"):
         dtype = element_type(value.dtype, "it")
     tensor = forms.file.add(Tensor(file_shape(shape, layout), dtype, None, name))
@@ -137,6 +135,19 @@ def _tie_concatenations(nodes: Iterable[ir.Node], declared: Declared) -> None:
         for value in node.inputs if encoding is not None else ():
             if value is not None and encoding is not None and only_reader(value) is node:
                 declared.tie(value, encoding)
+
+
+def _wanted_layout(value: ir.Value, rank: int) -> Layout:
+    """Return the order in which the readers of an input want its axes, the batch first."""
+    if _reaches_channels_last(value):
+        return _CHANNELS_LAST_INPUT.get(rank, plain(rank))
+    readers = {use.node for use in value.uses() if use.node.op_type not in ("Shape", "Size")}
+    reader = next(iter(readers), None)
+    if reader is None or reader.op_type != "Transpose" or len(readers) > 1 or value.is_graph_output():
+        return plain(rank)
+    order = reader.attributes.get_ints("perm", tuple(reversed(range(rank))))
+    found = [order[axis] for axis in without_gaps(_wanted_layout(reader.outputs[0], rank))]
+    return (0, *(axis for axis in found if axis != 0))
 
 
 def _reaches_channels_last(value: ir.Value) -> bool:

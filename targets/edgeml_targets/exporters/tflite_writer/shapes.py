@@ -88,7 +88,7 @@ def reshaped(shape: Shape, asked: Sequence[int], *, zero_copies: bool) -> Shape:
         others = [size for i, size in enumerate(out) if i != left_open[0]]
         rest = math.prod(size for size in others if size != FREE)
         still_free = free > others.count(FREE)
-        if rest == 0 or (free < 2 and known % rest):
+        if rest == 0 or (known % rest and (not still_free or (free == 1 and rest % known))):
             raise Inexpressible(f"{shape} cannot be reshaped to {tuple(asked)}")
         out[left_open[0]] = FREE if still_free else known // rest
     elif free and FREE not in out:
