@@ -7,8 +7,13 @@ from typing import Final
 
 from edgeml_compress.choice import FLOAT, Choice
 from edgeml_compress.judging import Outcome
-from edgeml_compress.making import Made, Tried
+from edgeml_compress.ladder.climb import Climbed
+from edgeml_compress.ladder.roundings import Tried
+from edgeml_compress.ladder.trials import Trial
+from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm
+from edgeml_compress.making import Made
 from edgeml_compress.results import StepDone, TargetResult
+from edgeml_compress.rewrites import said
 from edgeml_compress.source import Source
 
 OBSERVERS: Final = {
@@ -17,16 +22,6 @@ OBSERVERS: Final = {
     "mse": "the range of least squared error",
     "entropy": "the range of least divergence",
     "mean_minmax": "the mean range of a sample",
-}
-REWRITES: Final = {
-    "fold_constants": ("Computed {} beforehand.", "constant", "They are the same at every inference."),
-    "drop_identities": ("Dropped {}.", "identity node", "They hand on what they are given."),
-    "fold_batch_norm": ("Folded {} into the layers before.", "batch norm", "They cost time and change nothing."),
-    "join_matmul_and_bias": (
-        "Joined {} with the bias.",
-        "matrix product",
-        "A bias is added in 32 bits, without rounding.",
-    ),
 }
 
 
@@ -44,7 +39,7 @@ def prepared(source: Source) -> list[StepDone]:
     steps = []
     for name, count in source.changes.items():
         if count:
-            what, noun, why = REWRITES.get(name, (f"{name}: {{}}.", "place", ""))
+            what, noun, why = said(name)
             steps.append(StepDone(what.format(counted(count, noun)), why, effect))
     return steps
 
@@ -60,23 +55,61 @@ def calibrated(source: Source) -> StepDone:
     )
 
 
-def ranges(tried: Sequence[Tried], samples: int, names: Sequence[str]) -> StepDone:
-    """Say which observer was taken for the targets `names`, and what the others would have cost; best first in `tried`."""
+def climbed(found: Climbed, samples: int) -> tuple[StepDone, ...]:
+    """Say how the ladder went for a target, whose name is added later: what was tried on so many validation samples."""
+    steps = [] if not found.tried else [_ranges(found.tried, samples)]
+    if found.form is not None:
+        steps.append(_stored(found.form))
+    if found.mixture is not None:
+        layers = counted(len(found.mixture.nodes), "layer")
+        why = "More did not hold, or were slower." if found.trials else ""
+        steps.append(StepDone(f"Computed {layers} in integers, the others in float", why, _held(found.mixture.trial)))
+    elif found.slow:
+        what = f"Left activations in float: {counted(found.slow, 'layer')} in integers held, and were no faster"
+        steps.append(StepDone(what, "Each way into integers and back takes time.", "as fast as float"))
+    return tuple(steps)
+
+
+def for_targets(step: StepDone, names: Sequence[str]) -> StepDone:
+    """Return a step that says which targets it was done for."""
+    return StepDone(f"{step.what} for {', '.join(names)}.", step.why, step.effect)
+
+
+def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
+    """Say which observer was taken, and what the others would have cost; best first in `tried`."""
     best, *others = tried
     what = f"Drew the ranges of activations from {OBSERVERS.get(best.observer, best.observer)}"
-    where = f" for {', '.join(names)}"
     if not others:
-        return StepDone(f"{what}{where}.", "Every way to draw them gave the same.", f"error {_percent(best.error)}")
+        return StepDone(what, "Every way to draw them gave the same.", f"error {_percent(best.error)}")
     against = f"the output's error on {counted(samples, 'validation sample')} is the smallest of {len(tried)} ways"
     effect = f"{_percent(best.error)} instead of {_percent(others[0].error)} ({others[0].observer})"
-    if best.accuracy is not None and others[0].accuracy is not None:
-        effect += f"; accuracy {_percent(best.accuracy)} and {_percent(others[0].accuracy)}"
-    return StepDone(f"{what}{where}.", f"There {against}.", effect)
+    accuracies = best.trial.accuracy, others[0].trial.accuracy
+    if accuracies[0] is not None and accuracies[1] is not None:
+        effect += f"; accuracy {_percent(accuracies[0])} and {_percent(accuracies[1])}"
+    return StepDone(what, f"There {against}.", effect)
 
 
-def range_title(best: Mapping[str, str]) -> str:
+def _stored(form: WeightForm) -> StepDone:
+    """Say how weights are stored that are computed with in float."""
+    names = {CHANNEL: "with one scale a channel", HALF: "in half precision"}
+    parts = [f"most {names.get(form.block, f'in blocks of {form.block}')}" if form.others else ""]
+    parts = [part for part in parts if part] or [names.get(form.block, f"in blocks of {form.block}")]
+    for block in sorted(set(form.others.values()), reverse=True):
+        parts.append(f"{len(form.named(block))} {names.get(block, f'in blocks of {block}')}")
+    why = "The smallest form with which the answers on validation samples held."
+    return StepDone(f"Stored the weights {', '.join(parts)}", why, _held(form.trial))
+
+
+def _held(trial: Trial | None) -> str:
+    if trial is None:
+        return "not tried"
+    lost = "" if trial.drop_points is None else f", {trial.drop_points:.1f} points lost"
+    return f"worst cosine {trial.cosine:.4f}{lost}"
+
+
+def range_title(observers: Iterable[str]) -> str:
     """Return what the line of the calibration says: `ranges at 99.99 %`, of one or several schemes."""
-    return " and ".join(dict.fromkeys(OBSERVERS.get(o, o) for o in best.values()))
+    return " and ".join(dict.fromkeys(OBSERVERS.get(o, o) for o in observers))
 
 
 def made(candidates: Sequence[Sequence[Made]]) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import onnx_ir as ir
 
 from edgeml_compress.naming import graphs
+from edgeml_compress.rewrites import Said
+
+SAID: Final = Said("Dropped {}.", "identity node", "They hand on what they are given.")
 
 
 def drop_identities(model: ir.Model) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import onnx_ir as ir
 
 from edgeml_compress.absorbing import absorb, layer_before
 from edgeml_compress.layers import constant, is_constant
 from edgeml_compress.naming import graphs
+from edgeml_compress.rewrites import Said
+
+SAID: Final = Said("Folded {} into the layers before.", "batch norm", "They cost time and change nothing.")
 
 
 def fold_batch_norm(model: ir.Model) -> int:

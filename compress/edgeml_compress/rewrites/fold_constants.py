@@ -11,8 +11,10 @@ import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant, name_of
 from edgeml_compress.naming import add_constant, graphs
+from edgeml_compress.rewrites import Said
 from edgeml_compress.running import open_session
 
+SAID: Final = Said("Computed {} beforehand.", "constant", "They are the same at every inference.")
 NEVER: Final = frozenset(
     "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli Dropout "
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear If Loop Scan".split()

@@ -5,6 +5,8 @@ Integers stand between a layer and a bias that is an operator of its own; runtim
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -12,7 +14,13 @@ import onnx_ir as ir
 from edgeml_compress.absorbing import absorb, channels, layer_before
 from edgeml_compress.layers import constant, is_constant
 from edgeml_compress.naming import graphs
+from edgeml_compress.rewrites import Said
 
+SAID: Final = Said(
+    "Folded {} into the layers before.",
+    "scale and shift node",
+    "A layer scales its weights beforehand, and adds its own bias in 32 bits.",
+)
 Floats = npt.NDArray[np.float64]
 
 

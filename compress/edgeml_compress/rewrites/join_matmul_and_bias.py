@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant, sole_user
+from edgeml_compress.rewrites import Said
+
+SAID: Final = Said("Joined {} with the bias.", "matrix product", "A bias is added in 32 bits, without rounding.")
 
 
 def join_matmul_and_bias(model: ir.Model) -> int:

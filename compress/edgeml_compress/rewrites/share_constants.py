@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
+from typing import Final
 
 import onnx_ir as ir
 
 from edgeml_compress.naming import graphs
+from edgeml_compress.rewrites import Said
+
+SAID: Final = Said(
+    "Kept {} once.", "repeated constant", "Equal ones, also in the branches of an If, need their bytes once."
+)
 
 
 def share_constants(model: ir.Model) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant
 from edgeml_compress.naming import graphs
+from edgeml_compress.rewrites import Said
+
+SAID: Final = Said("Decided {} beforehand.", "condition", "What they ask is the same at every inference.")
 
 
 def take_known_branches(model: ir.Model) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import onnx_ir as ir
 
 from edgeml_compress.layers import sole_user
 from edgeml_compress.naming import graphs
 from edgeml_compress.patterns import put_in_place_of
+from edgeml_compress.rewrites import Said
+
+SAID: Final = Said("Freed {} from reshaping.", "Softmax layer", "Since opset 13 it runs over one axis as it is.")
 
 
 def unflatten_softmax(model: ir.Model) -> int:
