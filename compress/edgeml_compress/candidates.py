@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from edgeml_compress.passes import dynamic_activations, halve_weights, quantize_weights, static_activations
 from edgeml_compress.recipe import Recipe, Step
 
 FLOAT: Final = "float32"
+STATIC: Final = "int8"
+MIXED: Final = "int8-mixed"
+WEIGHT_ONLY: Final = "int8-weight-only"
 LEAST_VALUES: Final = 256  # of a weight that is only stored smaller: a scale a channel costs bytes, too
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How layers become integers, whichever they are.
+
+    Args:
+        observer: What draws the ranges of activations.
+        before: Passes that make the float network easier to round.
+        after: Passes that make good for what was rounded.
+    """
+
+    observer: str
+    before: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
+
+    def recipe(self) -> Recipe:
+        """Return full int8: weights and activations."""
+        whole = Step("quantize_weights", quantize_weights.Params())
+        return Recipe(STATIC, (*self.before, whole, self.of(None), *self.after))
+
+    def of(self, nodes: Sequence[str] | None) -> Step:
+        """Return the pass that makes the activations of `nodes` integers; `None`: of all that the scheme names."""
+        named = None if nodes is None else tuple(sorted(nodes))
+        return Step("static_activations", static_activations.Params(observer=self.observer, nodes=named))
 
 
 def static_int8(observer: str) -> Recipe:
     """Return full int8: weights and activations, ranges drawn by `observer`."""
-    return Recipe(
-        "int8",
-        (
-            Step("quantize_weights", quantize_weights.Params()),
-            Step("static_activations", static_activations.Params(observer=observer)),
-        ),
-    )
+    return Rounding(observer).recipe()
 
 
-def recipes(observer: str) -> tuple[Recipe, ...]:
-    """Return the recipes of all candidates but float32 itself, which needs none."""
+def recipes(static: Recipe, weight_only: Recipe | None = None, mixed: Recipe | None = None) -> tuple[Recipe, ...]:
+    """Return the recipes of all candidates but float32 itself, which needs none.
+
+    Args:
+        static: Full int8.
+        weight_only: Weights alone, computed with in float; `None`: one scale a channel.
+        mixed: Some layers in integers; `None`: there is no such candidate.
+    """
+    smaller = Step("quantize_weights", quantize_weights.Params(bits=8, least_values=LEAST_VALUES))
+    found = Step("quantize_weights", quantize_weights.Params(least_values=LEAST_VALUES))
     return (
-        static_int8(observer),
-        Recipe(
-            "int8-dynamic",
-            (
-                Step("quantize_weights", quantize_weights.Params(least_values=LEAST_VALUES)),
-                Step("dynamic_activations", dynamic_activations.Params()),
-            ),
-        ),
-        Recipe(
-            "int8-weight-only", (Step("quantize_weights", quantize_weights.Params(bits=8, least_values=LEAST_VALUES)),)
-        ),
+        static,
+        *([] if mixed is None else [mixed]),
+        Recipe("int8-dynamic", (found, Step("dynamic_activations", dynamic_activations.Params()))),
+        weight_only or Recipe(WEIGHT_ONLY, (smaller,)),
         Recipe("float16", (Step("halve_weights", halve_weights.Params()),)),
     )

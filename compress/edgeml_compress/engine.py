@@ -2,8 +2,8 @@
 
 1. Read the model and prepare its graph; the answers must stay the same.
 2. Calibrate once, on the samples that set ranges.
-3. For each scheme, choose by the validation samples how ranges are drawn.
-4. For each target, make the candidates and export them.
+3. For each scheme, choose by the validation samples how layers are rounded.
+4. For each target, climb the ladder (`ladder/climb.py`), make the candidates that it came to, and export them.
 5. For each target, judge them on the held-back samples, race those that might be chosen, and choose.
 6. Publish: artifacts take their places only when all of this is done, so that a failure leaves nothing behind.
 """
@@ -21,11 +21,15 @@ from typing import Final
 
 import msgspec
 
-from edgeml_bench import machine
+from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
 from edgeml_compress.choice import FLOAT, Limits, choose
 from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
-from edgeml_compress.making import DEFAULT_OBSERVER, Judge, Tried, make, try_observers
+from edgeml_compress.ladder.climb import Climbed, climb
+from edgeml_compress.ladder.clock import Clock
+from edgeml_compress.ladder.roundings import Tried, best, try_observers
+from edgeml_compress.ladder.trials import Judge, Trials
+from edgeml_compress.making import make
 from edgeml_compress.results import RESULT, CandidateResult, Compression, StepDone, TargetResult
 from edgeml_compress.running import Samples, batches
 from edgeml_compress.source import (
@@ -38,13 +42,13 @@ from edgeml_compress.source import (
     read_source,
     reference_answers,
 )
-from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of, told
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.runtimes import find_runtime, installed
 from edgeml_targets.target import Target
 
-MOST_VALIDATION: Final = 256  # samples that observers are judged on
+MOST_VALIDATION: Final = 256  # labelled samples that choices on the way are judged on
+MOST_UNLABELLED: Final = 48  # without labels: a worst cosine over more of them asks for what 24 to 48 tell as well
 
 
 def compress(
@@ -84,18 +88,20 @@ def compress(
         progress.begin("Calibrated")
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
         source.calibration.save(stage / CALIBRATION_FILE)
-        tried = _try_observers(source, data, targets, stage)
-        best = {t.name: tried[t.name][0].observer if tried[t.name] else DEFAULT_OBSERVER for t in targets}
-        progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {sentences.range_title(best)}")
+        trials = _trials(source, data, targets, limits, progress)
+        tried = {key: try_observers(one) for key, one in trials.items()}
+        ranges = sentences.range_title([best(one).observer for one in tried.values()])
+        progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {ranges}")
         progress.begin("Made")
-        made = {t.name: make(source, t, best[t.name], _folder(stage, t)) for t in targets}
+        climbed = _climb(source, targets, trials, tried, held)
+        made = {t.name: make(source, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets}
         progress.end(sentences.made([candidates for candidates, _ in made.values()]))
         progress.begin("Measured")
         outcomes = {t.name: judge(made[t.name][0], t, held, limits, progress) for t in targets}
         progress.end(sentences.measured(outcomes.values(), _count(data.evaluation)))
         results = [_result(t, outcomes[t.name], made[t.name][1], limits, _Places(stage, out)) for t in targets]
         _publish(stage, out)
-    steps = _steps(source, tried, min(_count(data.validation), MOST_VALIDATION), results)
+    steps = _steps(source, climbed, next(iter(trials.values())).judge.count, results)
     done = _document(source, data, results, steps, limits.max_drop)
     return msgspec.structs.replace(done, seconds=time.monotonic() - began)
 
@@ -134,33 +140,50 @@ def _held(source: Source, data: CalibrationData) -> Held:
     return Held(data.evaluation, reference, data.evaluation_labels, feed)
 
 
-def _try_observers(
-    source: Source, data: CalibrationData, targets: Sequence[Target], stage: Path
-) -> dict[str, list[Tried]]:
-    """Return what was tried for each target, best first; targets of one scheme and format share it, untried is empty."""
-    few = {name: array[:MOST_VALIDATION] for name, array in data.validation.items()}
-    labels = None if data.validation_labels is None else data.validation_labels[:MOST_VALIDATION]
+def _trials(
+    source: Source, data: CalibrationData, targets: Sequence[Target], limits: Limits, progress: Progress
+) -> dict[str, Trials]:
+    """Return what tries recipes out, one a scheme; targets of one scheme share it."""
+    most = MOST_UNLABELLED if data.validation_labels is None else MOST_VALIDATION
+    few = {name: array[:most] for name, array in data.validation.items()}
+    labels = None if data.validation_labels is None else data.validation_labels[:most]
     judging = Judge(few, reference_answers(source, few), labels)
-    by_scheme: dict[tuple[str, str], list[Tried]] = {}
+    schemes = {_scheme(target): target.scheme for target in targets}
+    return {key: Trials(source, scheme, judging, limits.max_drop, progress) for key, scheme in schemes.items()}
+
+
+def _scheme(target: Target) -> str:
+    return target.scheme.model_dump_json()
+
+
+def _climb(
+    source: Source,
+    targets: Sequence[Target],
+    trials: Mapping[str, Trials],
+    tried: Mapping[str, Sequence[Tried]],
+    held: Held,
+) -> dict[str, Climbed]:
+    """Return what the ladder came to for each target."""
+    found: dict[str, Climbed] = {}
     for target in targets:
-        settings, _ = local_settings(target)
-        key = (target.scheme.model_dump_json(), target.suffix)
-        if key in by_scheme or settings is None:
-            continue
-        with contextlib.suppress(EdgemlError):  # the format lacks an operator: `make` says which
-            by_scheme[key] = try_observers(source, target, settings, judging, stage)
-    return {t.name: by_scheme.get((t.scheme.model_dump_json(), t.suffix), []) for t in targets}
+        with tempfile.TemporaryDirectory(prefix="edgeml-ladder-") as folder:
+            settings, _ = local_settings(target)
+            timed = settings is not None and obstacle(target) is None
+            clock = Clock(source, target, settings, held.feed, Path(folder)) if timed and settings is not None else None
+            key = _scheme(target)
+            found[target.name] = climb(trials[key], tried[key], clock)
+    return found
 
 
 def _steps(
-    source: Source, tried: Mapping[str, list[Tried]], validated: int, results: Sequence[TargetResult]
+    source: Source, climbed: Mapping[str, Climbed], validated: int, results: Sequence[TargetResult]
 ) -> tuple[StepDone, ...]:
-    shared: dict[int, list[str]] = {}
-    for name, of_target in tried.items():
-        shared.setdefault(id(of_target), []).append(name)
-    drawn = [sentences.ranges(tried[names[0]], validated, names) for names in shared.values() if tried[names[0]]]
+    shared: dict[tuple[StepDone, ...], list[str]] = {}
+    for name, of_target in climbed.items():
+        shared.setdefault(sentences.climbed(of_target, validated), []).append(name)
+    ladder = [sentences.for_targets(step, names) for steps, names in shared.items() for step in steps]
     chosen = [sentences.chosen(result) for result in results]
-    return (*sentences.prepared(source), sentences.calibrated(source), *drawn, *chosen)
+    return (*sentences.prepared(source), sentences.calibrated(source), *ladder, *chosen)
 
 
 class _Places:

@@ -37,6 +37,8 @@ class Scheme(Described):
         weight_bits: Width of the weights' range.
         pair_sum: Largest sum of two neighbouring integer weights of one sign, `None` unlimited: CPUs without VNNI add two
             products with unsigned activations in 16 bits, where 255 * 128 still fits. 126 leaves room for any rounding.
+        weight_blocks: Numbers of values that may share a scale in weights which are computed with in float, the widest
+            first; none where the runtime has no form that it folds when it loads.
         operators: ONNX operators whose inputs and outputs become integers.
         float_results: Operators whose kernels take integers and give float as well: where no integer operator reads the
             result, it is not rounded.
@@ -48,6 +50,7 @@ class Scheme(Described):
     weights_per_channel: bool = True
     weight_bits: Annotated[int, pydantic.Field(ge=2, le=8)] = 8
     pair_sum: Annotated[int, pydantic.Field(ge=2, le=254)] | None = None
+    weight_blocks: tuple[Annotated[int, pydantic.Field(ge=8)], ...] = ()
     operators: tuple[str, ...]
     float_results: tuple[str, ...] = ()
     dynamic_operators: tuple[str, ...] = ("MatMul", "Gemm")

@@ -40,7 +40,7 @@ def dynamic_activations(draft: Draft, params: Params) -> Draft:
         value, weight = node.inputs[0], node.inputs[1]
         if value is None or weight is None or is_constant(value) or weight.name not in draft.encodings.tensors:
             continue
-        if draft.encodings.tensors[weight.name].block is not None:  # no integer kernel takes it
+        if draft.encodings.tensors[str(weight.name)].block is not None:  # no integer kernel takes it
             continue
         if value.name and value.name not in draft.encodings.tensors:
             marked.add(value.name)

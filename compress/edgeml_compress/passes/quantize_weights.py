@@ -6,6 +6,7 @@ Alone it makes a *weight-only* candidate: smaller, computed in float. The graph 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -29,8 +30,10 @@ class Params:
         bits: Width of the integers; `None` takes the scheme's, which may be narrow so that no product saturates.
         least_values: Smaller weights stay in float: their scales would cost what the integers save.
         names: Weights by name; `None` takes all.
-        block: Most values that share a scale, for weights that are computed with in float; a weight takes the largest
-            divisor of its size up to it, from 8, and one a channel where it has none. `None`: one scale a channel.
+        block: Most values that share a scale, for weights that are computed with in float: blocks lie within a row of a
+            channel, whose length they divide, from 8 values up. One scale a channel where that comes closer to the weight
+            (a kernel of 5 x 5 values has no blocks; rows across all channels may differ less than channels do).
+            `None`: one scale a channel.
     """
 
     bits: Annotated[int, Field(ge=2, le=8)] | None = None
@@ -56,8 +59,10 @@ def quantize_weights(draft: Draft, params: Params) -> Draft:
         for name, weight in named(weights(draft.model), params.names, "weight").items()
         if weight.values.size >= params.least_values
     }
-    tensors = {**draft.encodings.tensors, **made}
-    return dataclasses.replace(draft, encodings=msgspec.structs.replace(draft.encodings, tensors=tensors))
+    encodings = msgspec.structs.replace(
+        draft.encodings, tensors={**draft.encodings.tensors, **made}, float16=draft.encodings.float16 - made.keys()
+    )
+    return dataclasses.replace(draft, encodings=encodings)
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,10 @@ class Form:
 
 def encode(weight: Weight, form: Form) -> Encoding:
     """Return the encoding that just holds a weight, with a scale a block, a channel, or one for all."""
-    run = fitting_block(weight.values.size, form.block) if form.block is not None else None
-    if run is not None:
-        return symmetric_blocks(weight.values, block=run, bits=form.bits)
     axis = weight.axis if form.per_channel else None
+    if form.block is not None:
+        whole = dataclasses.replace(form, block=None, pair_sum=None)
+        return _closest(weight, [encode(weight, whole), *_in_blocks(weight, form.bits, form.block)])
     if form.pair_sum is not None:
         highest = (1 << (form.bits - 1)) - 1
         limit = pairwise_limit(weight.values, weight.axis, highest=highest, most=form.pair_sum)
@@ -85,14 +90,30 @@ def encode(weight: Weight, form: Form) -> Encoding:
     return symmetric(values.max(axis=others, initial=0.0), bits=form.bits, axis=axis)
 
 
-def fitting_block(values: int, block: int) -> int | None:
-    """Return the largest divisor of a number of values up to `block`, from `LEAST_BLOCK`; `None` when there is none.
+def _in_blocks(weight: Weight, bits: int, block: int) -> list[Encoding]:
+    run = fitting_block(_row(weight.values.shape, weight.axis), block)
+    return [] if run is None else [symmetric_blocks(weight.values, block=run, bits=bits)]
+
+
+def _row(shape: tuple[int, ...], axis: int | None) -> int:
+    """Return how many values lie side by side that belong to one channel, or, where channels lie innermost, to all of them."""
+    inside = shape[axis + 1 :] if axis is not None and axis < len(shape) - 1 else shape[-1:]
+    return math.prod(inside)
+
+
+def _closest(weight: Weight, encodings: list[Encoding]) -> Encoding:
+    """Return the encoding of least squared error, of equal ones the first."""
+    return min(encodings, key=lambda e: float(((e.dequantize(e.quantize(weight.values)) - weight.values) ** 2).sum()))
+
+
+def fitting_block(row: int, block: int) -> int | None:
+    """Return the largest divisor of a row of values up to `block`, from `LEAST_BLOCK`; `None` when there is none.
 
     Example:
-        >>> fitting_block(32 * 3 * 3, 32), fitting_block(16 * 3 * 3 * 3, 32), fitting_block(7 * 11, 10)
-        (32, 27, None)
+        >>> fitting_block(16 * 3 * 3, 32), fitting_block(3 * 3 * 3, 32), fitting_block(7 * 11, 10)
+        (24, 27, None)
     """
-    return next((run for run in range(block, LEAST_BLOCK - 1, -1) if values % run == 0), None)
+    return next((run for run in range(block, LEAST_BLOCK - 1, -1) if row % run == 0), None)
 
 
 PASS = Pass(Params, quantize_weights)

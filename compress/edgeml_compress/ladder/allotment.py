@@ -1,0 +1,76 @@
+"""Share bytes out among weights: which of its forms each takes, so that the answers lose least for what is stored.
+
+Pure: errors of weights that are rounded independently add in squares, so each weight's choice stands alone, and the best
+choices for growing numbers of bytes make one path of single steps, the one that gains most a byte first.
+
+Source: Shoham and Gersho 1988, Efficient bit allocation for an arbitrary set of quantizers, IEEE Trans. ASSP 36(9).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Option(Generic[F]):
+    """One form of a weight: what it takes in bytes, and the relative error that it alone costs the answers."""
+
+    form: F
+    size_bytes: float
+    error: float
+
+
+@dataclass(frozen=True)
+class _Step(Generic[F]):
+    name: str
+    form: F
+    gain: float  # of squared error, a byte
+
+
+def path(options: Mapping[str, Sequence[Option[F]]]) -> list[dict[str, F]]:
+    """Return allotments from the smallest to the most exact, each one step from the one before.
+
+    Args:
+        options: The forms of each weight by name, one or more.
+
+    Example:
+        >>> path({"w": [Option("int8", 100, 0.1), Option("half", 200, 0.0)]})
+        [{'w': 'int8'}, {'w': 'half'}]
+    """
+    hulls = {name: _hull(forms) for name, forms in options.items()}
+    steps = [step for name, hull in hulls.items() for step in _steps(name, hull)]
+    now = {name: hull[0].form for name, hull in hulls.items()}
+    found = [now]
+    for step in sorted(steps, key=lambda s: (-s.gain, s.name)):
+        now = {**now, step.name: step.form}
+        found.append(now)
+    return found
+
+
+def _hull(options: Sequence[Option[F]]) -> list[Option[F]]:
+    """Return the options on the lower convex hull of squared error over bytes, from the smallest on."""
+    ordered = sorted(options, key=lambda o: (o.size_bytes, o.error))
+    hull = ordered[:1]
+    for option in ordered[1:]:
+        if option.error >= hull[-1].error:
+            continue
+        while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], option):
+            hull.pop()
+        if option.size_bytes == hull[-1].size_bytes:
+            hull.pop()
+        hull.append(option)
+    return hull
+
+
+def _steps(name: str, hull: Sequence[Option[F]]) -> list[_Step[F]]:
+    return [_Step(name, after.form, _gain(before, after)) for before, after in itertools.pairwise(hull)]
+
+
+def _gain(before: Option[F], after: Option[F]) -> float:
+    spent = after.size_bytes - before.size_bytes
+    return (before.error**2 - after.error**2) / spent if spent > 0 else float("inf")

@@ -1,0 +1,87 @@
+"""Climb the ladder for one target: which candidates it is worth making.
+
+1. Full int8, as well rounded as the cheap choices allow. It ends here where that holds and is faster than float.
+2. Else the weights alone, in the smallest form that holds.
+3. And, on top of that, the layers in integers that hold, where a clock says that they pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeml_compress.candidates import Rounding, recipes
+from edgeml_compress.ladder.clock import Clock
+from edgeml_compress.ladder.layers import Mixture, climb_layers, mixture
+from edgeml_compress.ladder.roundings import Tried, best
+from edgeml_compress.ladder.trials import Trials
+from edgeml_compress.ladder.weights import WeightForm, climb_weights
+from edgeml_compress.recipe import Recipe
+from edgeml_compress.sensitivity import sensitivity
+
+CLEARLY: Final = 0.9  # of float's time, when scouted: then full int8 is faster for sure
+FEW_SAMPLES: Final = 2  # that single layers are tried on: it is the order that counts
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """What the ladder came to.
+
+    Args:
+        recipes: Of the candidates, the one that changes most first.
+        tried: The ways to round, best first; empty where none could be tried.
+        form: How weights that are computed with in float are stored; `None`: the ladder ended before.
+        mixture: The layers in integers that pay; `None`: none do, or the ladder ended before.
+        slow: The mixture that held but was no faster than what it stands on, by the number of its layers; 0 without.
+        trials: How many recipes were tried.
+    """
+
+    recipes: tuple[Recipe, ...]
+    tried: tuple[Tried, ...]
+    form: WeightForm | None = None
+    mixture: Mixture | None = None
+    slow: int = 0
+    trials: int = 0
+
+
+def climb(trials: Trials, tried: Sequence[Tried], clock: Clock | None) -> Climbed:
+    """Return the candidates that are worth making.
+
+    Args:
+        trials: Tries recipes out for the target's scheme.
+        tried: The ways to round, best first.
+        clock: Times recipes on the target; `None` where its latency can't be measured here.
+
+    Raises:
+        EdgemlError: The target's format lacks an operator.
+    """
+    rounding = best(tried)
+    static = rounding.recipe()
+    if tried and trials.holds(tried[0].trial) and (clock is None or _pays(clock, static)):
+        return Climbed(recipes(static), tuple(tried), trials=trials.made)
+    form = climb_weights(trials)
+    found = _mixtures(trials, form, rounding) if trials.holds(form.trial) else []
+    taken = _fastest(found, form.recipe(), clock)
+    slow = len(found[0].nodes) if found and taken is None else 0
+    made = recipes(static, form.recipe(), taken.recipe if taken is not None else None)
+    return Climbed(made, tuple(tried), form, taken, slow, trials.made)
+
+
+def _pays(clock: Clock, static: Recipe) -> bool:
+    return clock.scouted_us(static) < CLEARLY * clock.scouted_us(None)
+
+
+def _mixtures(trials: Trials, form: WeightForm, rounding: Rounding) -> list[Mixture]:
+    few = trials.judge.first(FEW_SAMPLES)
+    costs = sensitivity(trials.source, trials.scheme, few.samples, few.reference)
+    model = trials.source.model
+    return climb_layers(trials, lambda nodes: mixture(model, form, nodes, rounding), [c.node for c in costs])
+
+
+def _fastest(found: Sequence[Mixture], below: Recipe, clock: Clock | None) -> Mixture | None:
+    """Return the fastest mixture that is surely faster than the rung `below`; without a clock the largest."""
+    if not found or clock is None:
+        return found[0] if found else None
+    quickest = min(found, key=lambda m: clock.scouted_us(m.recipe))
+    return quickest if clock.faster(quickest.recipe, below) else None

@@ -1,0 +1,67 @@
+"""How fast recipes are on a target: roughly, in this process, and surely, in a short race."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from edgeml_bench import race
+from edgeml_bench.jobs import LEAST_LOADS
+from edgeml_compress.judging import scout
+from edgeml_compress.recipe import Recipe, apply
+from edgeml_compress.source import Source
+from edgeml_targets.contract.settings import Settings
+from edgeml_targets.exporters import find_exporter
+from edgeml_targets.models import float_artifact
+from edgeml_targets.runtimes import Tensors
+from edgeml_targets.target import Target
+
+RACE_S: Final = 0.6
+
+
+class Clock:
+    """Times recipes on a target; each is exported once.
+
+    Args:
+        source: The prepared, calibrated model.
+        target: Where it runs; its latency can be measured here.
+        settings: The target's, on this machine.
+        feed: One sample as the model takes it.
+        folder: For artifacts, which stay there.
+    """
+
+    def __init__(self, source: Source, target: Target, settings: Settings, feed: Tensors, folder: Path) -> None:
+        self._source, self._target, self._settings, self._feed, self._folder = source, target, settings, feed, folder
+        self._artifacts: dict[str, Path] = {}
+
+    def scouted_us(self, recipe: Recipe | None) -> float:
+        """Return roughly how long one inference takes, in microseconds; `None` is the float model.
+
+        Raises:
+            EdgemlError: It cannot be exported or run.
+        """
+        return scout(self._artifact(recipe), self._settings, self._feed)
+
+    def faster(self, recipe: Recipe, than: Recipe | None) -> bool:
+        """Tell whether a recipe is surely faster than another one, `None` the float model, in a short race.
+
+        Raises:
+            EdgemlError: One cannot be exported or run.
+        """
+        artifacts = [self._artifact(than), self._artifact(recipe)]
+        timings = race(artifacts, self._settings, seconds=RACE_S, loads=LEAST_LOADS, inputs=self._feed)
+        return timings[1].ratio_high < 1
+
+    def _artifact(self, recipe: Recipe | None) -> Path:
+        key = "" if recipe is None else recipe.to_toml()
+        if key not in self._artifacts:
+            self._artifacts[key] = self._export(recipe, len(self._artifacts))
+        return self._artifacts[key]
+
+    def _export(self, recipe: Recipe | None, number: int) -> Path:
+        if recipe is None:
+            return float_artifact(self._source.path, self._target, self._folder)
+        draft = apply(recipe, self._source.draft(self._target.scheme))
+        path = self._folder / f"{number}{self._target.suffix}"
+        find_exporter(self._target.suffix).export(draft.model, draft.encodings, path)
+        return path

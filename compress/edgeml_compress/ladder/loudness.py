@@ -1,0 +1,70 @@
+"""How much each weight alone costs the answers when it is rounded: what decides which stay in half precision.
+
+One session serves all: its weights are inputs, so that a rounded one is fed in place of the float one, and nothing is loaded
+again. Where an answer is the softmax or the sigmoid of a score, the score counts: a probability hides most changes and makes
+much of one between two that are nearly even.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeml_compress.fidelity import relative_error
+from edgeml_compress.layers import Weight, name_of
+from edgeml_compress.running import Samples, batches, open_session
+from edgeml_targets.contract.encodings import Encoding
+
+SQUASHES: Final = frozenset({"Softmax", "Sigmoid", "LogSoftmax"})
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def loudness(
+    model: ir.Model, weights: Mapping[str, Weight], encodings: Mapping[str, Encoding], samples: Samples
+) -> dict[str, float]:
+    """Return the relative error of the scores with each weight alone rounded, 0 and up; of one that the body of an
+    If or Loop holds, 0.
+
+    Args:
+        model: A prepared graph.
+        weights: Its weights by name.
+        encodings: How each is rounded.
+        samples: A few, an array an input: it is the order that counts.
+    """
+    outside = {name: weight for name, weight in weights.items() if name in model.graph.initializers}
+    feeds = [dict(batch.feed) for batch in batches(model, samples, most=1)]
+    names = scores(model)
+    session = open_session(_with_inputs(model, outside), names)
+
+    def answers(given: Arrays) -> Arrays:
+        parts = [session.run(names, {**feed, **given}) for feed in feeds]
+        return {name: np.stack([part[i] for part in parts]) for i, name in enumerate(names)}
+
+    expected, found = answers({}), dict.fromkeys(weights, 0.0)
+    for name, weight in outside.items():
+        rounded = encodings[name].dequantize(encodings[name].quantize(weight.values))
+        error = relative_error(expected, answers({name: rounded}))
+        found[name] = error if math.isfinite(error) else math.inf
+    return found
+
+
+def scores(model: ir.Model) -> list[str]:
+    """Return the names of a graph's float outputs, or of what they are the softmax or the sigmoid of."""
+    found = []
+    for output in model.graph.outputs:
+        producer = output.producer()
+        squashed = producer.inputs[0] if producer is not None and producer.op_type in SQUASHES else None
+        found.append(name_of(output if squashed is None else squashed))
+    return list(dict.fromkeys(found))
+
+
+def _with_inputs(model: ir.Model, weights: Mapping[str, Weight]) -> ir.Model:
+    """Return a copy whose weights are inputs, too, with what they hold as the default."""
+    copy = model.clone()
+    copy.graph.inputs.extend(copy.graph.initializers[name] for name in weights)
+    return copy
