@@ -26,7 +26,12 @@ Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 SETTINGS = Settings(target="x86_64-litert", runtime="litert")
-FIXED = {"Sigmoid": (1 / 256, -128), "Softmax": (1 / 256, -128), "Tanh": (1 / 128, 0)}
+FIXED = {
+    "LogSoftmax": (16 / 256, 127),
+    "Sigmoid": (1 / 256, -128),
+    "Softmax": (1 / 256, -128),
+    "Tanh": (1 / 128, 0),
+}
 KEPT = {
     "DepthToSpace",
     "Expand",

@@ -28,7 +28,7 @@ FIXED: Final[Mapping[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "silero-vad-ifless": SPEECH,
     "silero-vad-sequence": ({"input": (12, 576)}, {}),
 }
-HEADS: Final = 8  # an attention of several heads moves them to the front and back: queries, keys, values, answer, twice
+HEADS: Final = 7  # two attentions of several heads move them to the front and back: queries, keys, values, answer
 
 
 def answers(file: Path, runtime: str, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,11 +59,68 @@ def dense() -> nn.Module:
     return nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
 
 
+class Recurrent(nn.Module):
+    """Sequences (batch, length, features) to classes, by the last step's answer or by the mean of all."""
+
+    def __init__(self, layer: nn.Module, width: int, *, last: bool) -> None:
+        super().__init__()
+        self.layer, self.last, self.head = layer, last, nn.Linear(width, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.layer(x)
+        return self.head(y[:, -1] if self.last else y.mean(1))  # type: ignore[no-any-return]
+
+
+def gru() -> nn.Module:
+    return Recurrent(nn.GRU(6, 16, batch_first=True), 16, last=True)
+
+
+def lstm() -> nn.Module:
+    return Recurrent(nn.LSTM(6, 8, num_layers=2, bidirectional=True, batch_first=True), 16, last=False)
+
+
+class Transformer(nn.Module):
+    """A projection, learned positions, two blocks of attention and dense layers, the mean over time, classes."""
+
+    def __init__(self, *, norm_first: bool, activation: str) -> None:
+        super().__init__()
+        self.project = nn.Linear(6, 16)
+        self.positions = nn.Parameter(torch.randn(10, 16) / 4)
+        block = nn.TransformerEncoderLayer(16, 4, 32, activation=activation, batch_first=True, norm_first=norm_first)
+        self.body = nn.TransformerEncoder(block, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(self.project(x) + self.positions).mean(1))  # type: ignore[no-any-return]
+
+
+def upsampling() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.GroupNorm(2, 8),
+        nn.SiLU(),
+        nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=4),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.Mish(),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1),
+        nn.PReLU(4),
+        nn.PixelShuffle(2),
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(1, 2, 3),
+    )
+
+
 NETWORKS: Final[Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]]] = {
     "residual": (Residual, (3, 16, 16), 0),
     "signal": (Signal, (9, 20), 0),
     "depthwise": (depthwise, (1, 49, 10), 0),
     "dense": (dense, (8,), 0),
+    "gru": (gru, (10, 6), 0),
+    "lstm": (lstm, (10, 6), 0),
+    "transformer": (lambda: Transformer(norm_first=False, activation="relu"), (10, 6), 10),
+    "transformer, norms first": (lambda: Transformer(norm_first=True, activation="gelu"), (10, 6), 10),
+    "upsampling": (upsampling, (3, 16, 16), 2),
 }
 
 

@@ -73,6 +73,8 @@ class Forms:
         """Writes the operators that compute such a value."""
         self.columns: dict[ir.Value, npt.NDArray[np.intp]] = {}
         """Values of rank 2 whose columns stand in another order, which their only reader undoes in its weights."""
+        self.moving: frozenset[ir.Node] = frozenset()
+        """Transpose nodes that move their elements at once, instead of leaving it to those that need another order."""
         self._forms: dict[ir.Value, list[Form]] = {}
 
     def add(self, value: ir.Value, form: Form) -> None:

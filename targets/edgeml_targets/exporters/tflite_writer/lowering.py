@@ -43,11 +43,16 @@ from edgeml_targets.exporters.tflite_writer.shapes import FREE, Shape
 
 _CHANNELS_LAST_INPUT: Final[Mapping[int, Layout]] = {3: (0, 2, 1), 4: (0, 2, 3, 1)}
 _CHANNELS_LAST_READERS: Final = frozenset({"Conv", "MaxPool", "AveragePool"})
+_MOST_NODES_WRITTEN: Final = 4_000  # in search of fewer transpositions: half a second
 _FREEST_OPSET: Final = 1 << 10  # a model without an opset of ONNX's own has no operators of it
 
 
 def lower(model: ir.Model, encodings: Encodings) -> Written:
     """Return the TFLite file of a model; the model is not changed.
+
+    A Transpose of the model gives axes other names, and whoever needs another order moves the elements. Where several
+    readers would move the same, it is cheaper to move them once, in the Transpose: each is tried in turn, and kept where
+    fewer transpositions are left.
 
     Args:
         model: A float graph whose weights are constants.
@@ -56,10 +61,26 @@ def lower(model: ir.Model, encodings: Encodings) -> Written:
     Raises:
         EdgemlError: An operator, or what a node asks of it, cannot be expressed; it names node and operator.
     """
+    best = _written(model, encodings, frozenset())
+    moving: frozenset[ir.Node] = frozenset()
+    nodes = needed(model.graph)
+    candidates = [node for node in nodes if node.op_type == "Transpose"]
+    for node in candidates[: _MOST_NODES_WRITTEN // max(len(nodes), 1)]:
+        if not best.transposes:
+            break
+        tried = _written(model, encodings, moving | {node})
+        if tried.transposes < best.transposes:
+            best, moving = tried, moving | {node}
+    return best
+
+
+def _written(model: ir.Model, encodings: Encodings, moving: frozenset[ir.Node]) -> Written:
+    """Write a model; the Transpose nodes that are `moving` move their elements, the others do not."""
     graph = model.graph
     opset = model.opset_imports.get("", _FREEST_OPSET)
     forms = Forms(TfliteFile(), Declared(encodings))
     walk = Walk(forms, opset, frozenset(encodings.tensors))
+    forms.moving = moving
     forms.write_late = lambda value: write_late(value, walk)
     nodes = needed(graph)
     note_constants(graph, forms)

@@ -29,6 +29,9 @@ SIGMOID: Final = Encoding(scale=(1 / 256,), zero_point=(-128,))
 TANH: Final = Encoding(scale=(1 / 128,), zero_point=(0,))
 """What LiteRT asks of the output of TANH: -1 to 1."""
 
+LOG_SOFTMAX: Final = Encoding(scale=(16 / 256,), zero_point=(127,))
+"""What LiteRT asks of the output of LOG_SOFTMAX: -16 to 0."""
+
 # A tensor that was 0 in every calibration sample has a scale near float32's least; products of two scales would be 0.
 _LEAST_SCALE: Final = 2.0**-60
 # A product of scales over the output's below this rounds to no multiplier at all (TFLite: 31 bits and a shift of 31).

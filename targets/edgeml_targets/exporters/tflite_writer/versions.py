@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _INT8: Final = np.dtype(np.int8)
 _FLOAT32: Final = np.dtype(np.float32)
 _FLOAT16: Final = np.dtype(np.float16)
+_INT32: Final = np.dtype(np.int32)
 _INT64: Final = np.dtype(np.int64)
+_BOOL: Final = np.dtype(np.bool_)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,26 @@ def _moved(s: Signature) -> int:
         return 6
     if len(s.inputs[0].shape) > 4:
         return 4
+    return _picked(s)
+
+
+def _picked(s: Signature) -> int:
+    if s.inputs[0].dtype == _BOOL:
+        return 3
     return 2 if s.integer else 1
+
+
+def _sliced(s: Signature) -> int:
+    return 4 if len(s.inputs[0].shape) > 4 else _picked(s)
+
+
+def _resized(s: Signature) -> int:
+    centred = s.options.halfPixelCenters or (s.code == Op.RESIZE_NEAREST_NEIGHBOR and s.options.alignCorners)
+    return 3 if centred else 2 if s.integer else 1
+
+
+def _converted(s: Signature) -> int:
+    return 3 if _INT8 in (s.inputs[0].dtype, s.output.dtype) else 1
 
 
 def _padded(s: Signature) -> int:
@@ -166,7 +187,14 @@ _TWO_FOR_INT8: Final = frozenset(
         Op.MIRROR_PAD,
         Op.CONCATENATION,
         Op.BATCH_MATMUL,
-        Op.ABS,
+        Op.DEPTH_TO_SPACE,
+        Op.EXP,
+        Op.GELU,
+        Op.LOG,
+        Op.LOG_SOFTMAX,
+        Op.REDUCE_PROD,
+        Op.SPACE_TO_DEPTH,
+        Op.SUM,
         Op.RSQRT,
         Op.REDUCE_MAX,
         Op.REDUCE_MIN,

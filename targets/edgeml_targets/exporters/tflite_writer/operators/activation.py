@@ -14,8 +14,8 @@ from edgeml_targets.exporters.tflite_writer.arithmetic import apply, number
 from edgeml_targets.exporters.tflite_writer.fusion import ACTIVATIONS, clip_limits
 from edgeml_targets.exporters.tflite_writer.layouts import plain
 from edgeml_targets.exporters.tflite_writer.operation import Operation
-from edgeml_targets.exporters.tflite_writer.operators.curves import elu_of
-from edgeml_targets.exporters.tflite_writer.quantization import SIGMOID, TANH
+from edgeml_targets.exporters.tflite_writer.operators.curves import scaled_elu
+from edgeml_targets.exporters.tflite_writer.quantization import LOG_SOFTMAX, SIGMOID, TANH
 from edgeml_targets.exporters.tflite_writer.registry import Integer, lowers
 from edgeml_targets.exporters.tflite_writer.shapes import product
 
@@ -66,7 +66,7 @@ def leaky_relu(op: Operation) -> None:
     op.write(Op.LEAKY_RELU, [x], op.result(x), options)
 
 
-@lowers("Gelu", any_layout=True)
+@lowers("Gelu", integer=Integer.FREE, any_layout=True)
 def gelu(op: Operation) -> None:
     """Write a Gelu, exact or by its approximation with tanh."""
     x = op.input(0)
@@ -74,10 +74,16 @@ def gelu(op: Operation) -> None:
     op.write(Op.GELU, [x], op.result(x), schema.GeluOptionsT(approximate=approximate))
 
 
-@lowers("Elu", any_layout=True)
+@lowers("Elu", integer=Integer.FREE, any_layout=True)
 def elu(op: Operation) -> None:
-    """Write an Elu of any slope."""
-    op.hold(elu_of(op, op.input(0), op.attributes.get_float("alpha", 1.0)))
+    """Write an Elu; one of another slope than 1 is made of several, in float."""
+    alpha = op.attributes.get_float("alpha", 1.0)
+    if alpha == 1.0:
+        x = op.input(0)
+        op.write(Op.ELU, [x], op.result(x))
+        return
+    op.compute_in_float()
+    op.hold(scaled_elu(op, op.input(0), alpha))
 
 
 @lowers("PRelu", integer=Integer.FREE, any_layout=True)
@@ -93,10 +99,10 @@ def softmax(op: Operation) -> None:
     _along_one_axis(op, Op.SOFTMAX, schema.SoftmaxOptionsT(beta=1.0), SIGMOID)
 
 
-@lowers("LogSoftmax")
+@lowers("LogSoftmax", integer=Integer.FREE)
 def log_softmax(op: Operation) -> None:
     """Write a LogSoftmax."""
-    _along_one_axis(op, Op.LOG_SOFTMAX, schema.LogSoftmaxOptionsT(), None)
+    _along_one_axis(op, Op.LOG_SOFTMAX, schema.LogSoftmaxOptionsT(), LOG_SOFTMAX)
 
 
 def _clip_between(op: Operation) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 
@@ -59,7 +58,7 @@ def selu(op: Operation) -> None:
     """Write a Selu. Source: Klambauer et al. 2017, arXiv:1706.02515."""
     alpha = op.attributes.get_float("alpha", 1.67326319217681884765625)
     gamma = op.attributes.get_float("gamma", 1.05070102214813232421875)
-    op.hold(apply(op, Op.MUL, _elu(op, op.input(0), alpha), gamma))
+    op.hold(apply(op, Op.MUL, scaled_elu(op, op.input(0), alpha), gamma))
 
 
 @lowers("Celu", any_layout=True)
@@ -90,12 +89,8 @@ def erf(op: Operation) -> None:
     op.hold(apply(op, Op.SUB, apply(op, Op.MUL, apply(op, Op.DIV, bent, y), 2.0), 1.0))
 
 
-def elu_of(op: Operation, x: Form, alpha: float) -> Form:
+def scaled_elu(op: Operation, x: Form, alpha: float) -> Form:
     """Write an exponential linear unit of any slope."""
-    return apply(op, Op.ELU, x) if np.float32(alpha) == 1 else _elu(op, x, alpha)
-
-
-def _elu(op: Operation, x: Form, alpha: float) -> Form:
     below = apply(op, Op.MUL, apply(op, Op.ELU, apply(op, Op.MINIMUM, x, 0.0)), alpha)
     return apply(op, Op.ADD, apply(op, Op.RELU, x), below)
 

@@ -105,10 +105,11 @@ def modulo(op: Operation) -> None:
     op.hold(apply(op, Op.MUL, positive, apply(op, Op.SIGN, forms[0])))
 
 
-@lowers("Min", "Max", any_layout=True)
+@lowers("Min", "Max", integer=Integer.FREE, any_layout=True)
 def extreme(op: Operation) -> None:
-    """Write a Min or Max of any number of tensors."""
-    _in_turn(op, Op.MINIMUM if op.node.op_type == "Min" else Op.MAXIMUM, op.aligned())
+    """Write a Min or Max of any number of tensors; integers are brought to the output's scale first, as the kernel asks."""
+    forms = op.aligned(op.declared if op.integer else None)
+    _in_turn(op, Op.MINIMUM if op.node.op_type == "Min" else Op.MAXIMUM, forms)
 
 
 @lowers("Sum", any_layout=True)
@@ -127,7 +128,8 @@ def average(op: Operation) -> None:
     op.hold(apply(op, Op.MUL, made, 1 / len(forms)))
 
 
-@lowers(*_SINGLES, any_layout=True)
+@lowers("Abs", "Exp", "Log", integer=Integer.FREE, any_layout=True)
+@lowers(*(name for name in _SINGLES if name not in ("Abs", "Exp", "Log")), any_layout=True)
 def single(op: Operation) -> None:
     """Write an operator of one tensor."""
     x = op.input(0)

@@ -78,7 +78,8 @@ def transpose(op: Operation) -> None:
     """Write a Transpose: the tensor stays, its axes get other names. Whoever needs another order moves it."""
     x = op.input(0)
     order = op.attributes.get_ints("perm", tuple(reversed(range(len(x.shape)))))
-    op.hold(replace(x, shape=tuple(x.shape[axis] for axis in order), layout=transposed(x.layout, order)))
+    made = replace(x, shape=tuple(x.shape[axis] for axis in order), layout=transposed(x.layout, order))
+    op.hold(op.forms.moved(made, plain(len(order))) if op.node in op.forms.moving else made)
 
 
 @lowers("Concat", integer=Integer.FREE, any_layout=True)

@@ -27,9 +27,9 @@ _CODES: Final[Mapping[str, int]] = {
 _INT64: Final = np.dtype(np.int64)
 
 
-@lowers("ReduceMean", integer=Integer.FREE, any_layout=True)
+@lowers("ReduceMean", "ReduceSum", integer=Integer.FREE, any_layout=True)
 @lowers("ReduceMax", "ReduceMin", integer=Integer.KEPT, any_layout=True)
-@lowers("ReduceSum", "ReduceProd", any_layout=True)
+@lowers("ReduceProd", any_layout=True)
 def reduction(op: Operation) -> None:
     """Write a reduction; its axes are an attribute in older opsets, an input in later ones."""
     x = op.input(0)
