@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.layers import constant, is_constant, name_of, sole_user
-from edgeml_compress.naming import add_constant
+from edgeml_compress.naming import Constants
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,11 +37,11 @@ def channels(layer: ir.Node) -> int:
     return int(constant(_weight(layer)).shape[_axis(layer)])
 
 
-def absorb(model: ir.Model, layer: ir.Node, node: ir.Node, factor: Floats | None, shift: Floats) -> None:
+def absorb(constants: Constants, layer: ir.Node, node: ir.Node, factor: Floats | None, shift: Floats) -> None:
     """Let `layer` give what `node` gives, which is its answer times `factor` plus `shift`, and drop `node`.
 
     Args:
-        model: Theirs; new constants go to its main graph.
+        constants: Of their model; the new weights go there.
         layer: What `layer_before` found.
         node: Has one output that is used.
         factor: (channels,), or `None` for 1: then the weights stay as they are.
@@ -55,10 +55,10 @@ def absorb(model: ir.Model, layer: ir.Node, node: ir.Node, factor: Floats | None
         along = [1] * constant(weight).ndim
         along[_axis(layer)] = -1
         scaled = (constant(weight) * factor.reshape(along)).astype(np.float32)
-        layer.replace_input_with(1, add_constant(model, f"{name_of(weight)}_n", scaled))
+        layer.replace_input_with(1, constants.add(f"{name_of(weight)}_n", scaled))
         before = before * factor
     given = node.outputs[0]
-    layer.replace_input_with(2, add_constant(model, f"{name_of(given)}_b", (before + shift).astype(np.float32)))
+    layer.replace_input_with(2, constants.add(f"{name_of(given)}_b", (before + shift).astype(np.float32)))
     made, name, graph = layer.outputs[0], given.name, node.graph  # the name may be an output's
     made.type, made.shape = given.type, given.shape
     given.replace_all_uses_with(made, replace_graph_outputs=True)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.naming import graphs
+from edgeml_compress.removing import bodies
 
 AxisOf = Callable[[ir.Node, int], int | None]
 
@@ -162,21 +163,10 @@ def untouched(model: ir.Model, operators: Collection[str] | None = None) -> tupl
 def _nested_layers(model: ir.Model, found: Mapping[str, Weight]) -> Iterator[tuple[ir.Node, ir.Node]]:
     """Yield the layers in bodies, each with the node of the main graph that it lies in."""
     for outer in model.graph:
-        for body in _bodies(outer):
+        for body in bodies(outer):
             for node in body:
                 if any(value is not None and value.name in found for value in node.inputs):
                     yield outer, node
-
-
-def _bodies(node: ir.Node) -> list[ir.Graph]:
-    inner = [body for a in node.attributes.values() for body in _graphs_of(a)]
-    return [deeper for body in inner for deeper in (body, *body.subgraphs())]
-
-
-def _graphs_of(attribute: ir.Attr) -> list[ir.Graph]:
-    if attribute.type == ir.AttributeType.GRAPH:
-        return [attribute.as_graph()]
-    return list(attribute.as_graphs()) if attribute.type == ir.AttributeType.GRAPHS else []
 
 
 def _nested_line(outer: ir.Node, node: ir.Node) -> str:

@@ -32,13 +32,24 @@ def name_uniquely(model: ir.Model) -> None:
             nodes.add(node.name)
 
 
-def add_constant(model: ir.Model, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
-    """Return an initializer of the main graph that holds `array`; where `name` is taken it gets a number behind it."""
-    free = _free(name, {value.name for value in _values(model)})
-    tensor = ir.tensor(array, name=free)
-    made = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    model.graph.register_initializer(made)
-    return made
+class Constants:
+    """Adds constants to a model's main graph under names that nothing else in the model has.
+
+    It looks at the model's names once, so make one for each rewrite, which may give names on but not invent others.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._graph = model.graph
+        self._taken = {value.name for value in _values(model) if value.name}
+
+    def add(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+        """Return an initializer that holds `array`; where `name` is taken it gets a number behind it."""
+        free = _free(name, self._taken)
+        self._taken.add(free)
+        tensor = ir.tensor(array, name=free)
+        made = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        self._graph.register_initializer(made)
+        return made
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
@@ -58,7 +69,7 @@ def _left_out(value: ir.Value) -> bool:
     return value.name == "" and not value.uses() and not value.is_graph_output()
 
 
-def _free(name: str, taken: set[str] | set[str | None]) -> str:
+def _free(name: str, taken: set[str]) -> str:
     free, number = name, 0
     while free in taken:
         number += 1

@@ -9,7 +9,7 @@ Steps, in this order, each needing the one before:
 5. What folding made twice becomes one, identities and dropouts go, types and shapes are inferred again.
 6. Batch normalizations, scales and shifts are folded, biases joined with their products.
 7. What several operators write out becomes the one that it is.
-8. What nobody reads is removed, after each rewrite.
+8. What nobody reads is removed, at first and after each rewrite that found something.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import onnx_ir.passes.common as common
 
 from edgeml_compress.layers import weights
 from edgeml_compress.naming import graphs, name_uniquely
+from edgeml_compress.removing import remove_unused
 from edgeml_compress.rewrites.drop_identities import drop_identities
 from edgeml_compress.rewrites.fold_batch_norm import fold_batch_norm
 from edgeml_compress.rewrites.fold_constants import fold_constants
@@ -39,6 +40,7 @@ from edgeml_targets.models import raise_opset
 
 Rewrite = Callable[[ir.Model], int]
 LEAST_OPSET: Final = 14  # HardSwish; 13 has axes as inputs, and channel axes of DequantizeLinear
+KNOWING: Final[tuple[Rewrite, ...]] = (fold_constants, take_known_branches)
 TIDYING: Final[tuple[Rewrite, ...]] = (share_constants, drop_identities)
 SIMPLIFYING: Final[tuple[Rewrite, ...]] = (
     unflatten_softmax,
@@ -80,24 +82,26 @@ def prepare(model: ir.Model, *, where: str) -> Prepared:
         EdgemlError: It is quantized already, or a weight is not finite.
     """
     ready = lift(model, where=where)
-    changes: dict[str, int] = {}
+    changes = dict.fromkeys((rewrite.__name__ for rewrite in (*KNOWING, *TIDYING, *SIMPLIFYING)), 0)
+    remove_unused(ready)
     _know_more(ready, changes)
-    ready = _raised(ready)
-    _know_more(ready, changes)  # the converter writes some things as constants' functions
-    for rewrite in TIDYING:
-        _run(rewrite, ready, changes)
-    _infer(ready)
+    if ready.opset_imports.get("", 0) < LEAST_OPSET:
+        ready = _raised(ready)
+        _know_more(ready, changes)  # the converter writes what it can as functions of constants
+    if sum(_run(rewrite, ready, changes) for rewrite in TIDYING):
+        _infer(ready)
     for rewrite in SIMPLIFYING:
         _run(rewrite, ready, changes)
     return Prepared(ready, changes)
 
 
 def _know_more(model: ir.Model, changes: dict[str, int]) -> None:
-    while True:  # a branch that takes its If's place may have more that is known
-        _run(fold_constants, model, changes)
-        if not _run(take_known_branches, model, changes):
-            break
-    _infer(model)
+    """Run the rewrites of `KNOWING` until they find nothing: a branch that takes its If's place may have more that is known."""
+    found = 0
+    while more := sum(_run(rewrite, model, changes) for rewrite in KNOWING):
+        found += more
+    if found:
+        _infer(model)
 
 
 def lift(model: ir.Model, *, where: str) -> ir.Model:
@@ -128,8 +132,6 @@ def _raised(model: ir.Model) -> ir.Model:
 
     An exporter that needs a later version than it has then says which operator it was.
     """
-    if model.opset_imports.get("", 0) >= LEAST_OPSET:
-        return model
     known = {value.name for graph in graphs(model) for node in graph for value in node.outputs}
     try:
         raised = raise_opset(model, LEAST_OPSET)
@@ -139,6 +141,7 @@ def _raised(model: ir.Model) -> ir.Model:
         if value.name not in known and not value.is_graph_output():
             value.type, value.shape = None, None  # the converter's own guess, a scalar
     _lift_constants(raised)
+    _infer(raised)
     return raised
 
 
@@ -148,8 +151,9 @@ def _infer(model: ir.Model) -> None:
 
 def _run(rewrite: Rewrite, model: ir.Model, changes: dict[str, int]) -> int:
     found = rewrite(model)
-    changes[rewrite.__name__] = changes.get(rewrite.__name__, 0) + found
-    common.RemoveUnusedNodesPass()(model)
+    changes[rewrite.__name__] += found
+    if found:
+        remove_unused(model)
     return found
 
 

@@ -231,3 +231,12 @@ def test_notes_of_the_exporter_go(graph) -> None:  # type: ignore[no-untyped-def
     for node in model.graph:
         node.doc_string, node.metadata_props["namespace"] = "from line 12", "net"
     assert not any(n.doc_string or n.metadata_props for n in prepare(model, where="t").model.graph)
+
+
+def test_what_only_an_unused_branch_reads_goes_with_it(graph) -> None:  # type: ignore[no-untyped-def]
+    text = """t (float[b, 4] x, bool f) => (float[b, 4] y) { a = MatMul(x, w)
+ unread = If(f) <then_branch = p () => (float[b, 4] o) { o = MatMul(a, w) }, else_branch = q () => (float[b, 4] o) { o = Relu(a) }>
+ none = Relu(unread)
+ y = Abs(x) }"""
+    found = prepare(graph(text, {"w": np.ones((4, 4), np.float32)}), where="t").model
+    assert kinds(found) == ["Abs"] and not found.graph.initializers

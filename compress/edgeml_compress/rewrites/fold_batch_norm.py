@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgeml_compress.absorbing import absorb, layer_before
 from edgeml_compress.layers import constant, is_constant
-from edgeml_compress.naming import graphs
+from edgeml_compress.naming import Constants, graphs
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Folded {} into the layers before.", "batch norm", "They cost time and change nothing.")
@@ -20,13 +20,13 @@ def fold_batch_norm(model: ir.Model) -> int:
 
     Source: Jacob et al. 2018, arXiv:1712.05877, equation 14.
     """
-    folded = 0
+    folded, constants = 0, Constants(model)
     for norm in [node for graph in graphs(model) for node in graph]:
         layer = _layer_before(norm)
         if layer is not None:
             scale, shift, mean, variance = (np.float64(constant(v)) for v in norm.inputs[1:5] if v is not None)
             factor = scale / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
-            absorb(model, layer, norm, factor, shift - mean * factor)
+            absorb(constants, layer, norm, factor, shift - mean * factor)
             folded += 1
     return folded
 

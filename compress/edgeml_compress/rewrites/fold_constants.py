@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant, name_of
-from edgeml_compress.naming import add_constant, graphs
+from edgeml_compress.naming import Constants, graphs
 from edgeml_compress.rewrites import Said
 from edgeml_compress.running import open_session
 
@@ -36,10 +36,10 @@ def fold_constants(model: ir.Model) -> int:
                 nodes[node] = None
                 known.update(node.outputs)
     wanted = [v for n in nodes for v in n.outputs if any(use.node not in nodes for use in v.uses())]
-    folded = 0
+    folded, constants = 0, Constants(model)
     for value, array in zip(wanted, _evaluate(model, nodes, wanted), strict=True):
         if array.dtype.kind in "fiub" and array.nbytes <= _freed_bytes(value, nodes) + MOST_GROWTH_BYTES:
-            value.replace_all_uses_with(add_constant(model, f"{value.name}_c", array))
+            value.replace_all_uses_with(constants.add(f"{value.name}_c", array))
             folded += 1
     return folded
 

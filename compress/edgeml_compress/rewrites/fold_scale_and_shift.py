@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from edgeml_compress.absorbing import absorb, channels, layer_before
 from edgeml_compress.layers import constant, is_constant
-from edgeml_compress.naming import graphs
+from edgeml_compress.naming import Constants, graphs
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said(
@@ -29,22 +29,22 @@ def fold_scale_and_shift(model: ir.Model) -> int:
 
     A factor is folded only where the weight is that layer's own: a shared one would have to be stored twice.
     """
-    folded = 0
+    folded, constants = 0, Constants(model)
     for node in [node for graph in graphs(model) for node in graph]:
         if node.domain or node.op_type not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
             continue
         for index in (0, 1) if node.op_type in ("Add", "Mul") else (0,):
             layer = layer_before(node, node.inputs[index])
             values = None if layer is None else _a_channel(node.inputs[1 - index], layer)
-            if layer is not None and values is not None and _fold(model, node, layer, values):
+            if layer is not None and values is not None and _fold(constants, node, layer, values):
                 folded += 1
                 break
     return folded
 
 
-def _fold(model: ir.Model, node: ir.Node, layer: ir.Node, values: Floats) -> bool:
+def _fold(constants: Constants, node: ir.Node, layer: ir.Node, values: Floats) -> bool:
     if node.op_type in ("Add", "Sub"):
-        absorb(model, layer, node, None, values if node.op_type == "Add" else -values)
+        absorb(constants, layer, node, None, values if node.op_type == "Add" else -values)
         return True
     weight = layer.inputs[1]
     factor = (
@@ -52,7 +52,7 @@ def _fold(model: ir.Model, node: ir.Node, layer: ir.Node, values: Floats) -> boo
     )
     if weight is None or len(tuple(weight.uses())) > 1 or not np.isfinite(factor).all():
         return False
-    absorb(model, layer, node, factor, np.zeros_like(values))
+    absorb(constants, layer, node, factor, np.zeros_like(values))
     return True
 
 

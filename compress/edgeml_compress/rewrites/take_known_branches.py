@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant
 from edgeml_compress.naming import graphs
+from edgeml_compress.removing import forget_bodies
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Decided {} beforehand.", "condition", "What they ask is the same at every inference.")
@@ -52,16 +53,7 @@ def _unfold(model: ir.Model, node: ir.Node, branch: ir.Graph) -> None:
     for output, result in zip(node.outputs, results, strict=True):
         output.replace_all_uses_with(result, replace_graph_outputs=True)
     outer.remove(node, safe=True)
-    _forget(node)
+    forget_bodies(node)
     for result, (given, kind, shape) in zip(results, kept, strict=True):
         result.name, result.type = given or result.name, kind or result.type
         result.shape = result.shape if shape is None else shape
-
-
-def _forget(node: ir.Node) -> None:
-    """Let the bodies of a node that is gone read nothing, so that what they read counts as unused."""
-    bodies = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
-    for graph in [deeper for body in bodies for deeper in (body, *body.subgraphs())]:
-        for inner in graph:
-            for index in range(len(inner.inputs)):
-                inner.replace_input_with(index, None)
