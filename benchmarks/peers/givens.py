@@ -78,14 +78,16 @@ def target_of(runtime: str) -> Target:
 
 
 def with_names(content: bytes) -> bytes:
-    """Return a TFLite file with a name for each tensor: ours leaves them out, and ai-edge-quantizer tells tensors apart by them."""
+    """Return a TFLite file whose tensors each have a name of their own: ours names few, and ai-edge-quantizer tells them apart by it."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
     for graph in model.subgraphs:
+        ports = {*map(int, graph.inputs), *map(int, graph.outputs)}  # these keep theirs
         for number, tensor in enumerate(graph.tensors):
-            tensor.name = tensor.name or f"tensor_{number}".encode()
+            if number not in ports:
+                tensor.name = f"tensor_{number}".encode()
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
