@@ -99,7 +99,9 @@ def compress(
         progress.begin("Measured")
         outcomes = {t.name: judge(made[t.name][0], t, held, limits, progress) for t in targets}
         progress.end(sentences.measured(outcomes.values(), _count(data.evaluation)))
-        results = [_result(t, outcomes[t.name], made[t.name][1], limits, _Places(stage, out)) for t in targets]
+        places = _Places(stage, out)
+        results = [_result(t, outcomes[t.name], made[t.name][1], limits, places) for t in targets]
+        results = [msgspec.structs.replace(r, sensitivity=climbed[r.target].costs) for r in results]
         _publish(stage, out)
     steps = _steps(source, climbed, next(iter(trials.values())).judge.count, results)
     done = _document(source, data, results, steps, limits.max_drop)

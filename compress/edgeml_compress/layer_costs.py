@@ -1,4 +1,4 @@
-"""Measure what each layer costs where it was not measured on the way: for a report, when someone asks."""
+"""Measure what each layer costs, when someone asks: the search itself only where it must, and on two samples."""
 
 from __future__ import annotations
 
@@ -29,15 +29,13 @@ def with_layer_costs(
     """Return `results` with the sensitivity of each layer, for the scheme of each target; targets of one scheme share it.
 
     Args:
-        results: What `compress` found; where it has measured the layers, that stays.
+        results: What `compress` found.
         model, data, targets, out: What `compress` was given; the calibration that it left in `out` is used.
         progress: Told step by step.
 
     Raises:
         EdgemlError: The model cannot be read any more.
     """
-    if all(result.sensitivity for result in results):
-        return tuple(results)
     progress.begin("Weighed")
     source = calibrated(read_source(model, data.validation), data.ranges, out / CALIBRATION_FILE)
     few = {name: array[:MOST_SAMPLES] for name, array in data.validation.items()}
@@ -50,7 +48,7 @@ def with_layer_costs(
     }
     progress.end(_told(next(iter(costs.values()))))
     of_target = {t.name: costs[t.scheme.model_dump_json()] for t in targets}
-    return tuple(r if r.sensitivity else msgspec.structs.replace(r, sensitivity=of_target[r.target]) for r in results)
+    return tuple(msgspec.structs.replace(result, sensitivity=of_target[result.target]) for result in results)
 
 
 def _told(costs: Sequence[LayerSensitivity]) -> str:

@@ -18,6 +18,7 @@ from edgeml_compress.ladder.roundings import Tried, best
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
 from edgeml_compress.recipe import Recipe
+from edgeml_compress.results import LayerSensitivity
 from edgeml_compress.sensitivity import sensitivity
 
 CLEARLY: Final = 0.9  # of float's time, when scouted: then full int8 is faster for sure
@@ -35,6 +36,7 @@ class Climbed:
         mixture: The layers in integers that pay; `None`: none do, or the ladder ended before.
         slow: The mixture that held but was no faster than what it stands on, by the number of its layers; 0 without.
         trials: How many recipes were tried.
+        costs: What each layer costs alone, the quietest first; empty where the ladder ended before it was asked.
     """
 
     recipes: tuple[Recipe, ...]
@@ -43,6 +45,7 @@ class Climbed:
     mixture: Mixture | None = None
     slow: int = 0
     trials: int = 0
+    costs: tuple[LayerSensitivity, ...] = ()
 
 
 def climb(trials: Trials, tried: Sequence[Tried], clock: Clock | None) -> Climbed:
@@ -61,20 +64,24 @@ def climb(trials: Trials, tried: Sequence[Tried], clock: Clock | None) -> Climbe
     if tried and trials.holds(tried[0].trial) and (clock is None or _pays(clock, static)):
         return Climbed(recipes(static), tuple(tried), trials=trials.made)
     form = climb_weights(trials)
-    found = _mixtures(trials, form, rounding) if trials.holds(form.trial) else []
+    costs = _costs(trials) if trials.holds(form.trial) else ()
+    found = _mixtures(trials, form, rounding, costs)
     taken = _fastest(found, form.recipe(), clock)
     slow = len(found[0].nodes) if found and taken is None else 0
     made = recipes(static, form.recipe(), taken.recipe if taken is not None else None)
-    return Climbed(made, tuple(tried), form, taken, slow, trials.made)
+    return Climbed(made, tuple(tried), form, taken, slow, trials.made, costs)
 
 
 def _pays(clock: Clock, static: Recipe) -> bool:
     return clock.scouted_us(static) < CLEARLY * clock.scouted_us(None)
 
 
-def _mixtures(trials: Trials, form: WeightForm, rounding: Rounding) -> list[Mixture]:
+def _costs(trials: Trials) -> tuple[LayerSensitivity, ...]:
     few = trials.judge.first(FEW_SAMPLES)
-    costs = sensitivity(trials.source, trials.scheme, few.samples, few.reference)
+    return sensitivity(trials.source, trials.scheme, few.samples, few.reference, labels=few.labels)
+
+
+def _mixtures(trials: Trials, form: WeightForm, rounding: Rounding, costs: Sequence[LayerSensitivity]) -> list[Mixture]:
     model = trials.source.model
     return climb_layers(trials, lambda nodes: mixture(model, form, nodes, rounding), [c.node for c in costs])
 
