@@ -92,9 +92,61 @@ def flatten_dense(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str,
     return net.add("Gemm", net.add("Flatten", x), net.weight(size, 5)), (shape[0], 5)
 
 
+def cut(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    axis = draw(st.integers(1, len(shape) - 1))
+    first = draw(st.integers(0, shape[axis] - 1))
+    last = draw(st.integers(first + 1, shape[axis]))
+    bounds = [net.constant(np.array([n])) for n in (first, last, axis)]
+    return net.add("Slice", x, *bounds), (*shape[:axis], last - first, *shape[axis + 1 :])
+
+
+def pick(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    axis = draw(st.integers(1, len(shape) - 1))
+    indexes = draw(st.lists(st.integers(-shape[axis], shape[axis] - 1), min_size=1, max_size=3))
+    if draw(st.booleans()) and len(shape) > 2:
+        return net.add("Gather", x, net.constant(np.array(indexes[0])), axis=axis), (*shape[:axis], *shape[axis + 1 :])
+    return net.add("Gather", x, net.constant(np.array(indexes)), axis=axis), (
+        *shape[:axis],
+        len(indexes),
+        *shape[axis + 1 :],
+    )
+
+
+def repeat(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    counts = [1, *(draw(st.integers(1, 2)) for _ in shape[1:])]
+    if np.prod(shape) * np.prod(counts) > 400:
+        return x, shape
+    return net.add("Tile", x, net.constant(np.array(counts))), tuple(s * n for s, n in zip(shape, counts, strict=True))
+
+
+def divide(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Split an axis in two by a Reshape."""
+    axes = [axis for axis, size in enumerate(shape) if axis > 0 and size % 2 == 0]
+    if not axes or len(shape) > 3:
+        return x, shape
+    axis = draw(st.sampled_from(axes))
+    made = (*shape[:axis], 2, shape[axis] // 2, *shape[axis + 1 :])
+    return net.add("Reshape", x, net.constant(np.array([-1, *made[1:]]))), made
+
+
+def fold_into_batch(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    """Merge the first axis with the batch and take it apart again, as attention does with its heads."""
+    if len(shape) < 3:
+        return x, shape
+    y = net.add("Reshape", x, net.constant(np.array([-1, *shape[2:]])))
+    return net.add("Reshape", net.add("Sigmoid", y), net.constant(np.array([-1, *shape[1:]]))), shape
+
+
+def choose(draw: st.DrawFn, net: Any, x: str, shape: Shape) -> tuple[str, Shape]:
+    sizes = [1 if draw(st.booleans()) else size for size in shape[1:]]
+    limit = net.constant(net.rng.standard_normal(sizes).astype(np.float32))
+    return net.add("Where", net.add("Greater", x, limit), x, limit), shape
+
+
 STEPS: Final[tuple[Step, ...]] = (
     *(relu, add_constant, transpose, transpose, convolution, convolution, unsqueeze, squeeze),
     *(reduce_mean, softmax, merge, join, add_turned, dense, flatten_dense),
+    *(cut, pick, repeat, divide, divide, fold_into_batch, choose),
 )
 
 

@@ -67,6 +67,39 @@ def test_a_convolution_in_integers_is_within_one_step(
     assert steps_apart(model, net.samples(geometry.batch)) <= 1.01
 
 
+def transposed(network: Any, g: Geometry, *, clipped: bool) -> Any:
+    """Return a transposed convolution that gives back a geometry's kind; its output is cut by no more than a window."""
+    net = network({"x": ("batch", g.inputs, *g.size)})
+    rank = len(g.size)
+    spans = [(k - 1) * d + 1 for k, d in zip(g.kernel, g.dilations, strict=True)]
+    pads = [min(p, (spans[i % rank] - 1) // 2) for i, p in enumerate(g.pads)]
+    attributes = {"strides": g.strides, "dilations": g.dilations, "pads": pads, "group": g.groups}
+    weight, bias = net.weight(g.inputs, g.outputs // g.groups, *g.kernel), net.bias(g.outputs)
+    y = net.add("ConvTranspose", "x", weight, bias, **attributes)
+    return net, net.finish(net.add("Relu", y) if clipped else y)
+
+
+@few
+@given(geometries(), st.booleans())
+def test_a_transposed_convolution_is_the_same_in_float(
+    network: Any, parity: Any, geometry: Geometry, clipped: bool
+) -> None:
+    net, model = transposed(network, geometry, clipped=clipped)
+    x = net.samples(geometry.batch)
+    wanted, found = parity.reference(model, x), parity.litert(model, x)
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, rtol=1e-5)
+
+
+@few
+@given(geometries(), st.booleans())
+def test_a_transposed_convolution_in_integers_is_within_one_step(
+    network: Any, steps_apart: Any, geometry: Geometry, clipped: bool
+) -> None:
+    net, model = transposed(network, geometry, clipped=clipped)
+    assert steps_apart(model, net.samples(geometry.batch)) <= 1.01
+
+
 @st.composite
 def poolings(draw: st.DrawFn) -> tuple[str, Geometry, dict[str, Any]]:
     geometry = draw(geometries())
