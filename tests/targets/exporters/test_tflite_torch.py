@@ -120,7 +120,7 @@ NETWORKS: Final[Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...], int
     "lstm": (lstm, (10, 6), 0),
     "transformer": (lambda: Transformer(norm_first=False, activation="relu"), (10, 6), 10),
     "transformer, norms first": (lambda: Transformer(norm_first=True, activation="gelu"), (10, 6), 10),
-    "upsampling": (upsampling, (3, 16, 16), 2),
+    "upsampling": (upsampling, (3, 16, 16), 0),
 }
 
 

@@ -73,6 +73,8 @@ class Forms:
         """Writes the operators that compute such a value."""
         self.columns: dict[ir.Value, npt.NDArray[np.intp]] = {}
         """Values of rank 2 whose columns stand in another order, which their only reader undoes in its weights."""
+        self.grouped: dict[ir.Value, tuple[Form, Shape]] = {}
+        """Images that the model has as (batch, groups, ...) around a normalization, with that shape."""
         self.moving: frozenset[ir.Node] = frozenset()
         """Transpose nodes that move their elements at once, instead of leaving it to those that need another order."""
         self._forms: dict[ir.Value, list[Form]] = {}
@@ -100,6 +102,8 @@ class Forms:
 
     def shape(self, value: ir.Value) -> Shape:
         """Return a value's sizes."""
+        if value in self.grouped:
+            return self.grouped[value][1]
         known = self.known_but_for_sizes(value)
         return self._forms[value][0].shape if known is None else known.shape
 

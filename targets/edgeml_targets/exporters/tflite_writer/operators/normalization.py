@@ -46,7 +46,12 @@ def rms_normalization(op: Operation) -> None:
 
 @lowers("InstanceNormalization", any_layout=True)
 def instance_normalization(op: Operation) -> None:
-    """Write an InstanceNormalization: over each sample's and channel's own elements."""
+    """Write an InstanceNormalization: over each sample's and channel's own elements, or its group's."""
+    if (grouped := op.forms.grouped.get(op.value(0))) is not None:
+        x, shape = grouped
+        scale, bias = (np.repeat(op.constant(i, "its scale or bias"), x.shape[1] // shape[1]) for i in (1, 2))
+        op.forms.grouped[op.node.outputs[0]] = _a_channel(op, _grouped(op, x, shape[1]), scale, bias), shape
+        return
     x = op.input(0)
     normal = _standardized(op, x, range(2, len(x.shape)))
     op.hold(_a_channel(op, normal, op.constant(1, "its scale"), op.constant(2, "its bias")))

@@ -192,6 +192,9 @@ def _reshape(op: Operation, shape: Shape, asked: Sequence[int] = ()) -> None:
         shape: Of the output.
         asked: What the node asks for, where more than one size is free: 0 for the input's own, -1 for what is left.
     """
+    if (grouped := op.forms.grouped.get(op.value(0))) is not None:
+        _hold_ungrouped(op, grouped[0], shape)
+        return
     x = op.input(0)
     layout = relabelled(x.shape, x.layout, shape)
     if layout is not None:
@@ -203,10 +206,33 @@ def _reshape(op: Operation, shape: Shape, asked: Sequence[int] = ()) -> None:
             bare = replace(x, shape=file_shape(x.shape, x.layout), layout=plain(len(x.layout)))
             op.hold(op.forms.reshape(bare, shape, plain(2)))
             return
+        if _is_grouping(op, x, shape):
+            op.forms.grouped[op.fused.output] = x, shape
+            return
         layout = regrouped(x.shape, x.layout, shape, list(asked).index(-1) if -1 in asked else None)
     if layout is None:
         x, layout = op.in_model_order(0), plain(len(shape))
     op.hold(op.forms.reshape(x, shape, layout, _asked_sizes(op, x, layout, asked) if asked else None))
+
+
+def _is_grouping(op: Operation, x: Form, shape: Shape) -> bool:
+    """Tell whether a reshape makes groups of an image's channels for an InstanceNormalization, and another ungroups them."""
+    if len(shape) != 3 or len(x.shape) < 3 or FREE in (x.shape[1], shape[1]) or shape[0] != x.shape[0]:
+        return False
+    reader = only_reader(op.fused.output)
+    if op.integer or reader is None or reader.op_type != "InstanceNormalization" or x.shape[1] % shape[1]:
+        return False
+    after = only_reader(reader.outputs[0])
+    return after is not None and after.op_type == "Reshape" and after.inputs[0] is reader.outputs[0]
+
+
+def _hold_ungrouped(op: Operation, x: Form, shape: Shape) -> None:
+    """Let an image whose channels were grouped be what a Reshape makes of it: itself, or the same in another shape."""
+    if shape == x.shape:
+        op.hold(x)
+    else:
+        rank = len(x.shape)
+        op.hold(op.forms.reshape(op.forms.moved(x, plain(rank)), shape, plain(len(shape))))
 
 
 def _asked_sizes(op: Operation, x: Form, layout: Layout, asked: Sequence[int]) -> int:
