@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant, name_of, sole_user
 from edgeml_compress.observing import Floats, Glimpse, Watch, glimpse, single_symbols
-from edgeml_compress.running import Samples, batches
+from edgeml_compress.running import Samples, batches, cores, in_turn
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.contract.histogram import LOWEST_EXPONENT, Counter, Histogram, merge
@@ -30,6 +30,7 @@ from edgeml_targets.contract.progress import SILENT, Progress
 SCHEMA: Final = "edgeml.calibration/2"
 BINS: Final = 2_048
 HELD_VALUES: Final = 1 << 14  # of a tensor, until they are counted: a call of numpy costs as much as a thousand values
+MOST_WORKERS: Final = 4  # samples that are run at once, each with activations of its own
 TOLD_PARTS: Final = 200  # how often progress is told of
 
 
@@ -37,7 +38,7 @@ class Seen(msgspec.Struct, frozen=True):
     """What a tensor held over all samples.
 
     Args:
-        low, high: Its extremes, exact, in its own unit.
+        low, high: Its extremes, exact, in its own unit; what a Relu makes counts from 0.
         counts: The histogram of a strided part of its values.
         broken: How many samples held a value that is not finite; they are counted nowhere else.
         samples: How many samples held values, all of them finite.
@@ -151,7 +152,7 @@ def calibrate(
         model: A prepared graph: named values, inferred types.
         samples: An array an input; the first axis counts samples, 1 or more.
         source: Kept in the result, see `Calibration`.
-        threads: Of ONNX Runtime; 0 for one a core.
+        threads: How many work at once; 0 for one a core.
         progress: Told how many samples are done; the caller begins and ends the step.
 
     Example:
@@ -160,12 +161,15 @@ def calibrate(
     """
     clipped = _clipped_next(model)
     names = [name for name in observed(model) if name not in clipped]
-    watch = Watch(model, names, single=single_symbols(model, samples), threads=threads)
+    threads = threads or cores()
+    workers = min(threads, MOST_WORKERS)
+    watch = Watch(model, names, single=single_symbols(model, samples), threads=threads // workers)
     count = min(len(a) for a in samples.values())
     tallies = {name: _Tally() for name in names}
     every = max(count // TOLD_PARTS, 1)
-    for done, batch in enumerate(batches(model, samples, most=1), 1):
-        for tally, seen in zip(tallies.values(), watch.look(batch.feed), strict=True):
+    feeds = (batch.feed for batch in batches(model, samples, most=1))
+    for done, glimpses in enumerate(in_turn(watch.look, feeds, workers), 1):
+        for tally, seen in zip(tallies.values(), glimpses, strict=True):
             tally.add(seen)
         if done % every == 0 or done == count:
             progress.advance(done, count, f"{done:,} of {count:,} samples")

@@ -14,9 +14,10 @@ from __future__ import annotations
 import bisect
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,8 @@ class Glimpse:
     """What one sample leaves of a tensor.
 
     Args:
-        low, high: The extremes of all its values; (inf, -inf) when it is empty.
+        low, high: The extremes of all its values; of an empty one `low` is above `high`. What a Relu makes counts from 0,
+            where it is large: looking for its lowest value would show that.
         part: A strided part of its values, flat.
     """
 
@@ -60,11 +62,10 @@ def glimpse(values: Array) -> Glimpse | None:
     """Return what one sample's tensor, of any shape, leaves; `None` when a value is not finite."""
     if values.size == 0:
         return Glimpse(math.inf, -math.inf, values.ravel())
-    low, high = float(values.min()), float(values.max())  # NaN when there is one
-    if _is_broken(low, high):
-        return None
     part = values.ravel()[:: stride(values.shape)]
-    return Glimpse(low, high, part if part.size == values.size else part.copy())  # a view would keep the whole tensor
+    if part.size < values.size:
+        part = part.copy()  # a view would keep the whole tensor
+    return _sound(Glimpse(float(values.min()), float(values.max()), part))  # they are NaN when there is one
 
 
 def stride(shape: Sequence[int]) -> int:
@@ -79,13 +80,13 @@ def stride(shape: Sequence[int]) -> int:
 
 
 class Watch:
-    """A graph that runs and tells what its tensors held.
+    """A graph that runs and tells what its tensors held; several threads may look at once.
 
     Args:
         model: A prepared graph: named values, inferred types. It is not changed.
         names: The float32 tensors to be looked at.
         single: Symbolic dimensions that are 1 whenever it runs, see `single_symbols`.
-        threads: 0 for one a core.
+        threads: Of one inference; 0 for one a core.
     """
 
     def __init__(self, model: ir.Model, names: Sequence[str], *, single: frozenset[str], threads: int = 0) -> None:
@@ -94,16 +95,19 @@ class Watch:
         self._looks = self._writer.write(self._names)
         self._session = open_session(self._writer.model, self._writer.outputs, threads=threads)
         self._whole: Any = None
+        self._opening = threading.Lock()
 
     def look(self, feed: Mapping[str, Array]) -> list[Glimpse | None]:
         """Run one sample; return what it leaves of each tensor, in the order of `names`, `None` where a value is not finite."""
         found = dict(zip(self._writer.outputs, self._session.run(self._writer.outputs, dict(feed)), strict=True))
-        seen = [look(found) for look in self._looks]
+        seen = [look.read(found) for look in self._looks]
         if all(g is not None for g in seen):
             return seen
-        if self._whole is None:  # all are taken out: a NaN goes on into tensors whose extremes pass over it
-            self._whole = open_session(self._model, self._names, threads=self._threads)
-        return [glimpse(values) for values in self._whole.run(list(self._names), dict(feed))]
+        with self._opening:
+            if self._whole is None:  # all are taken out: a NaN goes on into tensors whose extremes pass over it
+                self._whole = open_session(self._model, self._names, threads=self._threads)
+        tensors = self._whole.run(list(self._names), dict(feed))
+        return [look.again(values) for look, values in zip(self._looks, tensors, strict=True)]
 
 
 def single_symbols(model: ir.Model, samples: Samples) -> frozenset[str]:
@@ -124,7 +128,40 @@ def single_symbols(model: ir.Model, samples: Samples) -> frozenset[str]:
     return frozenset(single - other)
 
 
-Look = Callable[[Mapping[str, Array]], Glimpse | None]
+class _Look(Protocol):
+    """How what is left of a tensor is read from the outputs by name, or found again from the tensor itself."""
+
+    def read(self, found: Mapping[str, Array]) -> Glimpse | None: ...
+    def again(self, values: Array) -> Glimpse | None: ...
+
+
+@dataclass(frozen=True)
+class _Whole:
+    name: str
+
+    def read(self, found: Mapping[str, Array]) -> Glimpse | None:
+        return glimpse(found[self.name])
+
+    def again(self, values: Array) -> Glimpse | None:
+        return glimpse(values)
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    low: str | None  # `None`: 0
+    high: str
+    total: str | None
+    part: str
+
+    def read(self, found: Mapping[str, Array]) -> Glimpse | None:
+        if self.total is not None and not math.isfinite(found[self.total]):
+            return None  # a NaN, or too large a sum
+        low = 0.0 if self.low is None else float(found[self.low])
+        return _sound(Glimpse(low, float(found[self.high]), found[self.part]))
+
+    def again(self, values: Array) -> Glimpse | None:
+        seen = glimpse(values)
+        return seen if seen is None or self.low is not None else replace(seen, low=0.0)
 
 
 class _Writer:
@@ -143,30 +180,31 @@ class _Writer:
         self._made = 0
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
 
-    def write(self, names: Sequence[str]) -> list[Look]:
+    def write(self, names: Sequence[str]) -> list[_Look]:
         """Append what looks at each tensor, the last tensor's first, and return how each is read."""
         looks = [self._watched(self._values[name]) for name in reversed(names)][::-1]
         self._graph.outputs.clear()
         self._graph.outputs.extend(self._values[name] for name in self.outputs)
         return looks
 
-    def _watched(self, value: ir.Value) -> Look:
-        shape = self._static_shape(value)
+    def _watched(self, value: ir.Value) -> _Look:
+        shape, maker = self._static_shape(value), value.producer()
         if shape is not None and math.prod(shape) <= COUNTED_VALUES:
-            return _whole(self._out(value))
-        extremes = [self._out(self._node(kind, [value], keepdims=0)) for kind in self._kinds(value)]
+            return _Whole(self._out(value))
+        relu = maker is not None and maker.domain == "" and maker.op_type == "Relu"
+        low = None if relu else self._out(self._node("ReduceMin", [value], keepdims=0))
+        high = self._out(self._node("ReduceMax", [value], keepdims=0))
+        total = self._out(self._node("ReduceSum", [value], keepdims=0)) if self._may_hide_nan(value) else None
         flat = self._node("Reshape", [value, self._integers((-1,))])
         step = self._integers((stride(shape),)) if shape is not None else self._dynamic_stride(value)
         ends = [self._integers((v,)) for v in (0, np.iinfo(np.int64).max, 0)]
-        part = self._out(self._node("Slice", [flat, *ends, step]))
-        return _reduced(extremes, part)
+        return _Reduced(low, high, total, self._out(self._node("Slice", [flat, *ends, step])))
 
-    def _kinds(self, value: ir.Value) -> tuple[str, ...]:
+    def _may_hide_nan(self, value: ir.Value) -> bool:
         maker = value.producer()
-        known = maker is not None and maker.domain == "" and maker.op_type in FINITE
-        sound = maker is not None and not any(v is not None and v.name in self._unsound for v in maker.inputs)
-        within = value.name not in self._leaving
-        return ("ReduceMin", "ReduceMax") if known and sound and within else ("ReduceMin", "ReduceMax", "ReduceSum")
+        if maker is None or maker.domain != "" or maker.op_type not in FINITE or value.name in self._leaving:
+            return True
+        return any(v is not None and v.name in self._unsound for v in maker.inputs)
 
     def _static_shape(self, value: ir.Value) -> tuple[int, ...] | None:
         shape = self._shapes.get(value.name)
@@ -216,28 +254,13 @@ class _Writer:
         return self._constants[values]
 
 
-def _whole(name: str) -> Look:
-    return lambda found: glimpse(found[name])
-
-
-def _reduced(extremes: Sequence[str], part: str) -> Look:
-    low, high, *total = extremes
-
-    def look(found: Mapping[str, Array]) -> Glimpse | None:
-        seen = Glimpse(float(found[low]), float(found[high]), found[part])
-        unsure = any(not math.isfinite(found[name]) for name in total)  # too large a sum, or a NaN: looked at again
-        return None if unsure or _is_broken(seen.low, seen.high) else seen
-
-    return look
-
-
-def _is_broken(low: float, high: float) -> bool:
-    empty = low == math.inf and high == -math.inf
-    return not empty and not (math.isfinite(low) and math.isfinite(high))
+def _sound(seen: Glimpse) -> Glimpse | None:
+    empty = seen.low > seen.high
+    return seen if empty or (math.isfinite(seen.low) and math.isfinite(seen.high)) else None
 
 
 def _constants_that_are_not_finite(model: ir.Model) -> set[str]:
-    """Return those that `prepare` lets pass: it refuses weights only."""
+    """Return the bounds and masks with infinities: `prepare` refuses NaN, and anything but finite weights."""
     checked = weights(model).keys()
     others = (v for name, v in model.graph.initializers.items() if name not in checked and v.dtype == ir.DataType.FLOAT)
     return {name_of(v) for v in others if v.const_value is not None and not np.isfinite(constant(v)).all()}

@@ -89,11 +89,21 @@ def test_what_an_operator_makes_of_a_finite_value_is_noticed(graph: Graph, opera
     assert found["x"] is not None and found["y"] is None
 
 
-def test_a_constant_that_is_not_finite_is_noticed(graph: Graph) -> None:
-    c = np.zeros(9_000, np.float32)
-    c[77] = np.nan
-    model = graph("g (float[9000] x) => (float[9000] z) { y = Add(x, c) \n z = Relu(y) }", {"c": c})
-    assert looked_at(prepare(model, where="g").model, ["y"], {"x": np.ones(9_000, np.float32)}) == {"y": None}
+def test_what_an_infinite_constant_makes_of_a_zero_is_noticed(graph: Graph) -> None:
+    c = np.ones(9_000, np.float32)
+    c[77] = np.inf
+    model = graph("g (float[9000] x) => (float[9000] z) { y = Mul(x, c) \n z = Relu(y) }", {"c": c})
+    assert looked_at(prepare(model, where="g").model, ["y"], {"x": np.zeros(9_000, np.float32)}) == {"y": None}
+
+
+def test_what_a_relu_makes_counts_from_0_also_beside_a_nan(graph: Graph) -> None:
+    model = prepare(
+        graph("g (float[9000] x, float[3] s) => (float[9000] y, float[3] t) { y = Relu(x) \n t = Neg(s) }"), where="g"
+    ).model
+    x = np.linspace(1, 2, 9_000, dtype=np.float32)
+    for s in ([1, 2, 3], [1, np.nan, 3]):
+        found = looked_at(model, ["y"], {"x": x, "s": np.asarray(s, np.float32)})["y"]
+        assert found is not None and (found.low, found.high) == (0, 2)
 
 
 def test_a_sum_beyond_float32_is_no_nan(graph: Graph) -> None:

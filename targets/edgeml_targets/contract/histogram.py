@@ -63,7 +63,9 @@ class Histogram(msgspec.Struct, frozen=True):
 
 def exponent_for(low: float, high: float, bins: int) -> int:
     """Return the smallest exponent with which `low` to `high` touch no more than `bins` bins."""
-    finest = max(LOWEST_EXPONENT, math.frexp(max(abs(low), abs(high)))[1] - INDEX_BITS)
+    largest = max(abs(low), abs(high))
+    # Zeros alone have the finest bins: coarser ones could not be merged with those of the smallest values.
+    finest = max(LOWEST_EXPONENT, math.frexp(largest)[1] - INDEX_BITS) if largest else LOWEST_EXPONENT
     spread = high - low
     exponent = max(finest, math.frexp(spread / bins)[1] - 1) if spread > 0 else finest
     while math.floor(math.ldexp(high, -exponent)) - math.floor(math.ldexp(low, -exponent)) >= bins:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_targets.contract.histogram import Histogram, coarsen, count_frozen, frozen, histogram, merge
+from edgeml_targets.contract.histogram import Counter, Histogram, coarsen, count_frozen, frozen, histogram, merge
 
-values = st.lists(st.floats(-1e6, 1e6, width=32), max_size=40)
+values = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=40)
 bins = st.sampled_from([2, 8, 32, 2048])
 
 
@@ -54,6 +54,26 @@ def test_frozen_windows_merge_bin_by_bin() -> None:
     bins = frozen(histogram(np.linspace(0, 1, 50), bins=32))
     left, right = count_frozen(bins, [0.1, 5.0]), count_frozen(bins, [0.9, -3.0])
     assert merge(left, right, bins=32) == count_frozen(bins, [0.1, 5.0, 0.9, -3.0])
+
+
+@given(st.lists(values, max_size=6), bins)
+def test_a_counter_counts_parts_as_one_histogram(parts: list[list[float]], bins: int) -> None:
+    counter = Counter(bins=bins)
+    for part in parts:
+        counter.add(np.asarray(part, np.float32))
+    assert counter.histogram() == histogram([v for part in parts for v in part], bins=bins)
+
+
+def test_zeros_merge_with_the_smallest_values() -> None:
+    zeros, small = histogram([0.0, 0.0], bins=8), histogram([3e-45, 7e-45], bins=8)
+    assert merge(zeros, small, bins=8) == histogram([0.0, 0.0, 3e-45, 7e-45], bins=8)
+
+
+def test_a_counter_refuses_what_is_not_finite_and_counts_nothing_of_it() -> None:
+    counter = Counter(bins=8)
+    with pytest.raises(ValueError, match="finite"):
+        counter.add([1.0, float("inf")])
+    assert counter.histogram() == Histogram()
 
 
 def test_quantiles_and_mean_lie_within_a_bin_of_the_truth() -> None:
