@@ -133,7 +133,10 @@ def exported(module: nn.Module, shape: tuple[int, ...]) -> Any:
     return program.model_proto
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOW: Final = ("lstm", "transformer")  # the exporter takes seconds
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NETWORKS])
 def test_what_torch_exports_answers_as_torch(parity: Any, name: str) -> None:
     build, shape, transposes = NETWORKS[name]
     torch.manual_seed(0)

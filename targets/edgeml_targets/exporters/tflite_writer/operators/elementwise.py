@@ -63,9 +63,21 @@ def pair(op: Operation) -> None:
     op.write(code, forms, _result(op, forms), options_of(code))
 
 
-@lowers("Div", activates=True, any_layout=True)
+@lowers("Div", integer=Integer.FREE, activates=True, any_layout=True)
 def divide(op: Operation) -> None:
-    """Write a Div; integers are rounded towards 0, as ONNX has it."""
+    """Write a Div; whole numbers are rounded towards 0, as ONNX has it.
+
+    The kernel does not know int8, where a product with the reciprocal of a constant takes its place.
+    """
+    divisor = op.known(1)
+    if op.integer and divisor is not None and divisor.ndim <= len(op.shape(0)) and divisor.all():
+        x = op.input(0)
+        lifted = (1 / divisor).astype(np.float32).reshape((1,) * (len(x.shape) - divisor.ndim) + divisor.shape)
+        pair_ = [x, op.operand(lifted, x.layout)]
+        op.multiplies(*pair_)
+        op.write(Op.MUL, pair_, _result(op, pair_), schema.MulOptionsT())
+        return
+    op.compute_in_float()
     forms = op.aligned()
     if forms[0].dtype == FLOAT32:
         op.write(Op.DIV, forms, _result(op, forms), schema.DivOptionsT())
