@@ -1,26 +1,24 @@
 """Measure what calibration costs beside running the float model alone: wall time and peak memory, ours and the peers'.
 
-Usage: python benchmarks/peers/calibration.py [--samples 300] [--batch 1] [--threads 2] [--rounds 3] [--nncf PYTHON]
+Usage: python -m peers.calibration [--samples 300 1000] [--batch 1] [--threads 2] [--rounds 3] [--only NAME ...]
 
 The network has ResNet-50's shape and size (resnet50.py), every sample is other noise. Each run is a process of its own, and
-rounds take turns, so that a ratio compares neighbours in time. Wall time counts from the file to the result: read, prepare,
-load, run, count. Processor time is the robust one of the two on a machine that others use, but what ONNX Runtime's threads
-spend on waiting for each other counts in it. Ours runs one sample at a time whatever --batch says, and several side by side.
-
-ONNX Runtime's Percentile and Entropy hold all activations of all samples: they get --peer-samples, and their times are scaled.
-NNCF quantizes as well, its calibration cannot be had alone; --nncf names a Python that has it (nncf, onnx, onnxruntime).
+float and ours take turns, so that a ratio compares neighbours in time. Wall time counts from the file to the result: read,
+prepare, load, run, count. Processor time moves less on a machine that others use, but what ONNX Runtime's threads spend on
+waiting for each other counts in it. Ours runs one sample at a time whatever --batch says, as many side by side as --threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +30,12 @@ SHAPE: Final = (3, 224, 224)
 SHIFT: Final = 1009  # values by which one sample's window on the noise lies beside the next one's
 FLOAT, OURS = "float model alone", "edgeml, every observer"
 MIN_MAX, PERCENTILE, ENTROPY = "ONNX Runtime MinMax", "ONNX Runtime Percentile", "ONNX Runtime Entropy"
-NNCF: Final = "NNCF, with its quantization"
+NNCF: Final = "NNCF on ONNX, with its quantization"
+RESULT: Final = "calibration.json"
+NOTES: Final = (
+    "ONNX Runtime's Percentile and Entropy hold all activations of all samples, so they get few; their ratios are of times a",
+    "sample, their memory is that of the few. NNCF's calibration cannot be had without its quantization and bias correction.",
+)
 
 Samples = npt.NDArray[np.float32]
 
@@ -99,7 +102,7 @@ def run_onnxruntime(job: Job, samples: Samples) -> None:
 
 def run_nncf(job: Job, samples: Samples) -> None:
     """Quantize with NNCF's default, on ONNX."""
-    import nncf
+    import nncf  # type: ignore[import-not-found]
     import onnx
 
     feeds = [{"x": _images(samples, i, 1)} for i in range(job.samples)]
@@ -164,62 +167,112 @@ def measured(job: Job, python: str) -> Cost | None:
     if done.returncode != 0:
         print(f"{job.name}: {(done.stderr.strip() or 'killed').splitlines()[-1]}", file=sys.stderr)
         return None
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    cost = Cost(**json.loads(done.stdout.splitlines()[-1]))
+    print(f"{job.name}, {job.samples} samples: {cost.wall_s:.1f} s, {cost.peak_mb:.0f} MB", file=sys.stderr, flush=True)
+    return cost
 
 
-def table(found: dict[str, list[Cost]], samples: int) -> Iterator[str]:
-    """Yield the lines: medians over rounds, and the median of the ratios to the float run of the same round."""
-    yield f"{'':28} {'samples':>7} {'wall s':>8} {'processor s':>11} {'peak MB':>8}   of the float run: wall  processor  memory"
-    for name, costs in found.items():
-        scale = samples / costs[0].samples
-        wall, processor = ([getattr(c, field) * scale for c in costs] for field in ("wall_s", "processor_s"))
-        peak = max(c.peak_mb for c in costs)
-        pairs = list(zip(costs, found[FLOAT], strict=False))
-        ratios = [
-            statistics.median(getattr(c, f) * scale / getattr(b, f) for c, b in pairs)
-            for f in ("wall_s", "processor_s")
-        ]
-        memory = peak / max(c.peak_mb for c in found[FLOAT])
-        note = "" if scale == 1 else "   times scaled, memory not"
-        yield (
-            f"{name:28} {costs[0].samples:7} {statistics.median(wall):8.1f} {statistics.median(processor):11.1f} {peak:8.0f}"
-            f"   {ratios[0]:22.2f} {ratios[1]:10.2f} {memory:7.2f}{note}"
+def jobs(asked: argparse.Namespace, model: str) -> Iterator[Job]:
+    """Yield what is run, in order: float and ours in turns for each number of samples, the peers once, in between."""
+    for samples in asked.samples:
+        for turn in range(asked.rounds):
+            for name in asked.only:
+                if name in (FLOAT, OURS) or (turn == 0 and samples == asked.samples[0]):
+                    count = min(asked.peer_samples, samples) if name in (PERCENTILE, ENTROPY) else samples
+                    yield Job(name, model, count, asked.batch, asked.threads)
+
+
+def rows(costs: Sequence[tuple[str, Cost]]) -> Iterator[tuple[str, Cost, Cost, int]]:
+    """Yield each name and number of samples with its medians, the medians of its ratios to float's runs, and its runs.
+
+    A run is compared with the float run before it; where that had more samples, times are scaled to as many.
+    """
+    last: Cost | None = None
+    grouped: dict[tuple[str, int], list[tuple[Cost, Cost]]] = {}
+    for name, cost in costs:
+        last = cost if name == FLOAT or last is None else last
+        grouped.setdefault((name, cost.samples), []).append((cost, last))
+    for (name, samples), pairs in grouped.items():
+        scale = pairs[0][1].samples / samples
+        wall, wall_ratio = _medians([(c.wall_s, scale * c.wall_s / b.wall_s) for c, b in pairs])
+        processor, ratio = _medians([(c.processor_s, scale * c.processor_s / b.processor_s) for c, b in pairs])
+        peak, float_peak = max(c.peak_mb for c, _ in pairs), max(b.peak_mb for _, b in pairs)
+        cost, ratios = Cost(samples, wall, processor, peak), Cost(samples, wall_ratio, ratio, peak / float_peak)
+        yield name, cost, ratios, len(pairs)
+
+
+def _medians(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    first, second = zip(*pairs, strict=True)
+    return statistics.median(first), statistics.median(second)
+
+
+def section(folder: Path) -> str:
+    """Return what `main` kept in `folder` as a chapter for RESULTS.md; empty when it kept nothing."""
+    kept = folder / RESULT
+    return _chapter(json.loads(kept.read_text())) if kept.is_file() else ""
+
+
+def _chapter(kept: dict[str, Any]) -> str:
+    costs = [(name, Cost(**cost)) for name, cost in kept["costs"]]
+    lines = [
+        "## Calibration",
+        "",
+        f"A network of ResNet-50's size, {kept['threads']} threads, batch {kept['batch']} (ours: one sample at a time), "
+        f"each run a process of its own. Medians; times beside the float run's, of the run just before. {kept['machine']}",
+        "",
+        "| | samples | runs | wall s | processor s | peak MB | wall | processor | memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, cost, ratio, runs in rows(costs):
+        lines.append(
+            f"| {name} | {cost.samples:,} | {runs} | {cost.wall_s:.1f} | {cost.processor_s:.1f} | {cost.peak_mb:,.0f} "
+            f"| {ratio.wall_s:.2f} | {ratio.processor_s:.2f} | {ratio.peak_mb:.2f} |"
         )
+    return "\n".join([*lines, "", *NOTES])
 
 
 def main() -> None:
-    """Run what was asked for, in turns, and print the table."""
+    """Run what was asked for, keep it and print the chapter."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=300)
-    parser.add_argument("--peer-samples", type=int, default=30, help="of Percentile and Entropy")
+    parser.add_argument("--samples", type=int, nargs="+", default=[300, 1000], help="the peers run with the first")
+    parser.add_argument("--peer-samples", type=int, default=30, help="of ONNX Runtime's Percentile and Entropy")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help="of float and ours; the peers run in the first")
-    parser.add_argument("--only", nargs="*", choices=RUNS, default=[n for n in RUNS if n != NNCF])
-    parser.add_argument("--nncf", metavar="PYTHON", help="a Python that has NNCF")
+    parser.add_argument("--rounds", type=int, default=3, help="of float and ours")
+    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / ".peers")
+    parser.add_argument("--kept", action="store_true", help="measure nothing where there is a result")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
         child(Job(**json.loads(asked.child)))
         return
-    import onnx_ir as ir
-    from resnet50 import resnet50
+    results = asked.folder / "results"
+    if not (asked.kept and section(results)):
+        _measure(asked, results / RESULT)
+    print(section(results))
 
-    names = [FLOAT, *(n for n in asked.only if n != FLOAT), *([NNCF] if asked.nncf else [])]
-    found: dict[str, list[Cost]] = {}
+
+def _measure(asked: argparse.Namespace, kept: Path) -> None:
+    import onnx_ir as ir
+
+    from edgeml_bench import machine
+    from edgeml_targets.contract.files import write_atomic
+    from peers.resnet50 import resnet50
+    from peers.venvs import venv_python
+
+    here = machine()
+    told = f"Measured on {here.cpu}, {here.cores} cores, load {os.getloadavg()[2]:.1f} before."
+    found: list[tuple[str, dict[str, float]]] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "resnet50.onnx"
         ir.save(resnet50(), path)
-        for turn in range(asked.rounds):
-            for name in names if turn == 0 else [n for n in names if n in (FLOAT, OURS)]:
-                samples = asked.peer_samples if name in (PERCENTILE, ENTROPY) else asked.samples
-                job = Job(name, str(path), min(samples, asked.samples), asked.batch, asked.threads)
-                cost = measured(job, asked.nncf if name == NNCF else sys.executable)
-                if cost is not None:
-                    found.setdefault(name, []).append(cost)
-                    print(f"round {turn + 1}: {name}: {cost.wall_s:.1f} s", file=sys.stderr, flush=True)
-    print(f"{asked.samples} samples, batch {asked.batch}, {asked.threads} threads, {asked.rounds} rounds")
-    print("\n".join(table(found, asked.samples)))
+        for job in jobs(asked, str(path)):
+            python = venv_python("nncf", asked.folder) if job.name == NNCF else sys.executable
+            if (cost := measured(job, str(python))) is not None:
+                found.append((job.name, asdict(cost)))
+    document = {"batch": asked.batch, "threads": asked.threads, "machine": told, "costs": found}
+    write_atomic(kept, json.dumps(document).encode())
 
 
 if __name__ == "__main__":
