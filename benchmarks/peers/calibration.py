@@ -102,7 +102,7 @@ def run_onnxruntime(job: Job, samples: Samples) -> None:
 
 def run_nncf(job: Job, samples: Samples) -> None:
     """Quantize with NNCF's default, on ONNX."""
-    import nncf  # type: ignore[import-not-found]
+    import nncf
     import onnx
 
     feeds = [{"x": _images(samples, i, 1)} for i in range(job.samples)]

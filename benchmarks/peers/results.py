@@ -91,8 +91,8 @@ def _loss(row: Row) -> float:
 
 def _origin(journal: Journal, rows: Sequence[Row]) -> str:
     sessions = journal.sessions()
-    last = sessions[-1]
-    here = last.machine
+    here = sessions[-1].machine
+    commits = list(dict.fromkeys(s.commit for s in sessions))
     versions = dict.fromkeys(
         f"{r.quantizer.title.split()[0] if r.quantizer.is_ours else r.quantizer.venv} {r.made.version}"
         for r in rows
@@ -103,7 +103,7 @@ def _origin(journal: Journal, rows: Sequence[Row]) -> str:
     threads = dict.fromkeys(_counted(r.threads, "thread") for r in races if r is not None)
     days = sorted({s.began_at[:10] for s in sessions})
     return (
-        f"Made by `make bench-peers`, {' to '.join(dict.fromkeys([days[0], days[-1]]))}, at commit {last.commit}. "
+        f"Made by `make bench-peers`, {' to '.join(dict.fromkeys([days[0], days[-1]]))}, at {_listed('commit', commits)}. "
         f"{here.cpu}, {_counted(here.cores, 'core')} ({', '.join(here.features)}), {here.system}, Python {here.python}. "
         f"Raced with {', '.join(threads) or 'nothing yet'} in {', '.join(runtimes) or 'no runtime'}. "
         f"Quantizers: {', '.join(versions)}.\n\nNetworks in it: {', '.join(journal.networks())}.\n"
@@ -202,6 +202,10 @@ def _ratio(ratio: Estimate | None) -> str:
 
 def _tally(words: Sequence[Word | None]) -> str:
     return ", ".join(f"{words.count(word)} {word.value}" for word in Word if words.count(word)) or "not compared"
+
+
+def _listed(noun: str, names: Sequence[str]) -> str:
+    return f"{noun}{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
 def _counted(count: int, noun: str) -> str:
