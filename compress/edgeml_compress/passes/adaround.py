@@ -42,7 +42,7 @@ class Params:
 
     samples: Annotated[int, Field(ge=1)] = 128
     iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    pull: Annotated[float, Field(gt=0)] = 0.01
+    pull: Annotated[float, Field(gt=0)] = 0.1
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -50,13 +50,13 @@ def adaround(draft: Draft, params: Params) -> Draft:
     """Put every encoded weight on its grid, each number up or down so that its layer's output moves least.
 
     The layer is fed what enters it once all before are integers and is to give what the float network gives there, behind
-    its Relu where it has one. A layer for which that comes out no better than rounding to nearest is rounded to nearest.
+    its Relu where it has one. An output for which that comes out no better than rounding to nearest is rounded to nearest.
 
     Raises:
         EdgemlError: There is something to learn, and the draft has no samples.
 
-    Source: Nagel et al. 2020, arXiv:2004.10568, section 3, equation 25; the loss is divided by that of rounding to nearest,
-    so that one `pull` suits every layer.
+    Source: Nagel et al. 2020, arXiv:2004.10568, section 3, equation 25; each output's loss is divided by what
+    rounding to nearest costs it on the same inputs, so that one `pull` suits every layer.
     """
     chosen: dict[str, Array] = {}
     notes: list[str] = []
@@ -94,9 +94,9 @@ class Task:
     bias: Array
     relu: bool
 
-    def error(self, matrix: Array) -> float:
-        """Return the mean squared error of the outputs of another matrix."""
-        return float(np.mean(self._difference(matrix, self.given, self.wanted) ** 2, dtype=np.float64))
+    def errors(self, matrix: Array) -> Array:
+        """Return the mean squared error of each output of another matrix, (groups, outputs, 1)."""
+        return np.asarray(np.mean(self._difference(matrix, self.given, self.wanted) ** 2, axis=1)[..., None])
 
     def gradient(self, matrix: Array, positions: npt.NDArray[np.intp]) -> Array:
         """Return the gradient by `matrix` of half an output's squared error, the mean over some positions."""
@@ -141,9 +141,8 @@ def learn(task: Task, params: Params) -> Array:
     """Return the points of the grid that were learned, or the nearest where those are better."""
     grid = task.grid
     nearest = grid.nearest(task.matrix.astype(np.float64)).astype(np.float32)
-    worst = task.error(nearest)
-    if worst == 0.0:
-        return nearest
+    cost = np.mean((task.given @ (nearest - task.matrix).transpose(0, 2, 1)) ** 2, axis=1)[..., None]
+    share = np.divide(2, cost, out=np.zeros_like(cost), where=cost > 0)  # an output that loses nothing is left alone
     steps = grid.steps.astype(np.float32)
     below = np.floor(task.matrix / steps)
     rounding = Rounding.begin(task.matrix / steps - below)
@@ -153,9 +152,9 @@ def learn(task: Task, params: Params) -> Array:
         whole = below + rounding.up()
         by_matrix = task.gradient(np.clip(whole, grid.lowest, grid.highest) * steps, positions)
         inside = (whole > grid.lowest) & (whole < grid.highest)
-        rounding.step(by_matrix * (steps * inside * np.float32(2 / worst)), done / params.iterations, params.pull)
+        rounding.step(by_matrix * (steps * inside * share), done / params.iterations, params.pull)
     learned = (np.clip(below + (rounding.up() >= 0.5), grid.lowest, grid.highest) * steps).astype(np.float32)
-    return learned if task.error(learned) < worst else nearest
+    return np.where(task.errors(learned) < task.errors(nearest), learned, nearest)
 
 
 PASS = Pass(Params, adaround)

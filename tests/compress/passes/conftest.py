@@ -1,0 +1,72 @@
+"""Drafts of small graphs, and how far their integers are off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+import pytest
+
+from edgeml_compress import calibrate, prepare
+from edgeml_compress.fidelity import relative_error
+from edgeml_compress.passes import Draft, find_pass
+from edgeml_compress.recipe import Recipe, Step, apply
+from edgeml_compress.running import open_session
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.exporters.onnx import write_graph
+from edgeml_targets.target import Scheme
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+EVERYTHING = ("Conv", "Relu", "Gemm", "MatMul", "Add", "GlobalAveragePool", "Flatten", "LayerNormalization")
+
+
+@pytest.fixture
+def drafted() -> Callable[..., Draft]:
+    """Return a function that prepares and calibrates a graph; keywords go into the scheme."""
+
+    def make(model: ir.Model, samples: Arrays, **scheme: Any) -> Draft:
+        ready = prepare(model, where="t").model
+        found = Scheme(operators=EVERYTHING, **scheme)
+        return Draft(ready, Encodings(), calibrate(ready, samples), found, samples=samples)
+
+    return make
+
+
+@pytest.fixture
+def passed() -> Callable[..., Draft]:
+    """Return a function that applies passes to a draft: a name, or a name and its parameters."""
+
+    def run(draft: Draft, *steps: Any) -> Draft:
+        named = [step if isinstance(step, tuple) else (step, {}) for step in steps]
+        return apply(Recipe("t", tuple(Step(n, find_pass(n).params(**p)) for n, p in named)), draft)
+
+    return run
+
+
+@pytest.fixture
+def error_of() -> Callable[[Draft, ir.Model, Arrays], float]:
+    """Return a function that runs a draft as its artifact would and tells the relative error of its answers to a float model's."""
+
+    def find(draft: Draft, plain: ir.Model, samples: Arrays) -> float:
+        session, before = open_session(write_graph(draft.model, draft.encodings)), open_session(plain)
+        names = [output.name for output in before.get_outputs()]
+        reference = dict(zip(names, before.run(names, dict(samples)), strict=True))
+        return relative_error(reference, dict(zip(names, session.run(names, dict(samples)), strict=True)))
+
+    return find
+
+
+@pytest.fixture
+def same_weights() -> Callable[[Draft, Draft], bool]:
+    """Return a function that tells whether two drafts hold the same constants, bit for bit."""
+
+    def compare(one: Draft, other: Draft) -> bool:
+        def held(draft: Draft) -> dict[str, bytes]:
+            constants = draft.model.graph.initializers.items()
+            return {name: v.const_value.numpy().tobytes() for name, v in constants if v.const_value is not None}
+
+        return held(one) == held(other)
+
+    return compare
