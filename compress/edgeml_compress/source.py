@@ -17,6 +17,7 @@ from edgeml_bench import answers
 from edgeml_compress.calibration import Calibration, calibrate, observed
 from edgeml_compress.fidelity import Answers, fidelity
 from edgeml_compress.layers import weights
+from edgeml_compress.naming import graphs
 from edgeml_compress.passes import Draft
 from edgeml_compress.preparation import lift, prepare
 from edgeml_compress.running import Samples, batches, open_session
@@ -77,6 +78,7 @@ class Source:
         moved: The worst cosine between the answers before and after preparing.
         calibration: What its tensors held.
         samples: What was calibrated on.
+        beside: The files of weights beside it, when it has any.
     """
 
     path: Path
@@ -85,6 +87,7 @@ class Source:
     moved: float
     calibration: Calibration = field(default_factory=Calibration)
     samples: Samples | None = None
+    beside: tuple[Path, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -116,16 +119,19 @@ def read_source(path: Path, tried: Samples) -> Source:
     moved = fidelity(expected, _answers(prepared.model, few)).cosine_min
     if moved is None:  # no answer of these samples can be judged
         moved = 1.0
-    return Source(path, prepared.model, prepared.changes, moved) if moved >= SAME else Source(path, plain, {}, moved)
+    graph, changes = (prepared.model, prepared.changes) if moved >= SAME else (plain, {})
+    return Source(path, graph, changes, moved, beside=_files_beside(model))
 
 
 def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress = SILENT) -> Source:
     """Return `source` with its calibration: the one in the file `saved` where model and samples are the same, else a new one."""
-    fingerprint = f"{sha256_of(source.path)} {hash_of(samples)}"
+    # Weights beside the file can change while the file itself stays the same to the byte.
+    hashes = [sha256_of(file) for file in (source.path, *source.beside)]
+    fingerprint = " ".join([*hashes, hash_of(samples)])
     calibration = _load(saved, fingerprint, source.model)
     if calibration is None:
         calibration = calibrate(source.model, samples, source=fingerprint, progress=progress)
-    return Source(source.path, source.model, source.changes, source.moved, calibration, samples)
+    return dataclasses.replace(source, calibration=calibration, samples=samples)
 
 
 def reference_answers(source: Source, samples: Samples) -> Answers:
@@ -186,6 +192,11 @@ def hash_of(samples: Samples) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).data if array.size else b"")
     return digest.hexdigest()
+
+
+def _files_beside(model: ir.Model) -> tuple[Path, ...]:
+    tensors = (v.const_value for graph in graphs(model) for v in graph.initializers.values())
+    return tuple(sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)}))
 
 
 def _load(saved: Path, fingerprint: str, model: ir.Model) -> Calibration | None:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from edgeml_compress import CalibrationData
-from edgeml_compress.source import all_alike, read_source
+from edgeml_compress.observing import Watch
+from edgeml_compress.source import all_alike, calibrated, read_source
 from edgeml_targets.contract.errors import EdgemlError
 
 GOOD = {"x": np.arange(24, dtype=np.float32).reshape(6, 4), "n": np.arange(6)}
@@ -40,8 +43,6 @@ def test_ranges_need_samples_that_differ_in_one_input_at_least() -> None:
 
 
 def test_a_model_that_onnx_runtime_cannot_run_is_refused_in_a_line(graph: Callable[..., Any], tmp_path: Path) -> None:
-    import onnx_ir as ir
-
     ir.save(graph("t (float[b, 4] x) => (float[b, 4] y) { y = com.microsoft.Lotus(x) }"), tmp_path / "odd.onnx")
     with pytest.raises(EdgemlError, match=r"odd\.onnx: .*Lotus"):
         read_source(tmp_path / "odd.onnx", {"x": GOOD["x"]})
@@ -50,3 +51,51 @@ def test_a_model_that_onnx_runtime_cannot_run_is_refused_in_a_line(graph: Callab
 def test_samples_that_the_model_does_not_take_are_refused_in_a_line(tiny_cnn: Path) -> None:
     with pytest.raises(EdgemlError, match=r"tiny_cnn\.onnx: .*input x"):
         read_source(tiny_cnn, {"x": GOOD["x"]})
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with every sample that a calibration runs."""
+    found: list[str] = []
+    look = Watch.look
+
+    def counted(watch: Watch, feed: Any) -> Any:
+        found.append("run")
+        return look(watch, feed)
+
+    monkeypatch.setattr(Watch, "look", counted)
+    return found
+
+
+def test_a_second_target_runs_no_sample_again(tiny_cnn: Path, images: Any, tmp_path: Path, runs: list[str]) -> None:
+    x = {"x": images(12)}
+    first = calibrated(read_source(tiny_cnn, x), x, tmp_path / "saved")
+    first.calibration.save(tmp_path / "saved")
+    second = calibrated(read_source(tiny_cnn, x), x, tmp_path / "saved")
+    assert second.calibration == first.calibration and len(runs) == 12
+
+
+def test_other_samples_and_another_version_are_calibrated_anew(
+    tiny_cnn: Path, images: Any, tmp_path: Path, runs: list[str]
+) -> None:
+    x, saved = {"x": images(6)}, tmp_path / "saved"
+    source = read_source(tiny_cnn, x)
+    calibrated(source, x, saved).calibration.save(saved)
+    calibrated(source, {"x": x["x"][::-1]}, saved)
+    assert len(runs) == 12
+    saved.write_bytes(msgspec.msgpack.encode({"schema": "edgeml.calibration/1"}))
+    calibrated(source, x, saved)
+    assert len(runs) == 18
+
+
+def test_weights_that_changed_beside_the_file_are_calibrated_anew(tiny_cnn: Path, images: Any, tmp_path: Path) -> None:
+    """A file with external weights can stay the same to the byte while they are trained on."""
+    model, path, saved = ir.load(tiny_cnn), tmp_path / "tiny.onnx", tmp_path / "saved"
+    ir.save(model, path, external_data="tiny.data")
+    x = {"x": images(4)}
+    first = calibrated(read_source(path, x), x, saved)
+    first.calibration.save(saved)
+    weights = np.fromfile(tmp_path / "tiny.data", np.float32)
+    (weights * 2).tofile(tmp_path / "tiny.data")
+    again = calibrated(read_source(path, x), x, saved)
+    assert again.calibration.tensors["relu1"].high > 1.5 * first.calibration.tensors["relu1"].high
