@@ -40,6 +40,8 @@ class Quantizer:
         """Return the hash of what decides how its artifacts come out: its file and its environment, or our code."""
         own = [Path(quantizers.__path__[0]) / f"{self.name}.py"]
         rest = _our_code() if self.is_ours else [venvs.REQUIREMENTS / f"{self.venv}.txt"]
+        if self.runtime == "litert" and not self.is_ours:
+            rest.append(Path(__file__).with_name("givens.py"))  # which writes the file that it is given
         digest = hashlib.sha256()
         for path in [*own, *rest]:
             digest.update(path.read_bytes())

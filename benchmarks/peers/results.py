@@ -37,7 +37,7 @@ def results(journal: Journal, rows: Sequence[Row], sections: Sequence[str] = ())
         "## Where ours loses\n" + "\n".join(losses(rows)) + "\n",
         *[_network(journal, name, [r for r in rows if r.network == name]) for name in journal.networks()],
         "## Seconds and memory\n" + _costs(rows),
-        *sections,
+        *(f"{section.rstrip()}\n" for section in sections),
         READING,
         "## The calls\n" + "\n".join(_calls(rows)) + "\n",
     ]
