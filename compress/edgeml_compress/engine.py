@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -27,8 +26,8 @@ from edgeml_compress.choice import FLOAT, Limits, choose
 from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
 from edgeml_compress.ladder.climb import Climbed, climb
 from edgeml_compress.ladder.clock import Clock
-from edgeml_compress.ladder.roundings import Tried, best, try_observers
-from edgeml_compress.ladder.trials import Judge, Trials
+from edgeml_compress.ladder.roundings import best
+from edgeml_compress.ladder.setting import Ladder, scheme_of, set_up
 from edgeml_compress.making import make
 from edgeml_compress.results import RESULT, CandidateResult, Compression, StepDone, TargetResult
 from edgeml_compress.running import Samples, batches
@@ -46,9 +45,6 @@ from edgeml_targets.contract.files import sha256_of, told
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.runtimes import find_runtime, installed
 from edgeml_targets.target import Target
-
-MOST_VALIDATION: Final = 256  # labelled samples that choices on the way are judged on
-MOST_UNLABELLED: Final = 48  # without labels: a worst cosine over more of them asks for what 24 to 48 tell as well
 
 
 def compress(
@@ -88,12 +84,11 @@ def compress(
         progress.begin("Calibrated")
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
         source.calibration.save(stage / CALIBRATION_FILE)
-        trials = _trials(source, data, targets, limits, progress)
-        tried = {key: try_observers(one) for key, one in trials.items()}
-        ranges = sentences.range_title([best(one).observer for one in tried.values()])
+        ladders = set_up(source, data, targets, limits.max_drop, progress)
+        ranges = sentences.range_title([best(ladder.tried).observer for ladder in ladders.values()])
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {ranges}")
         progress.begin("Made")
-        climbed = _climb(source, targets, trials, tried, held)
+        climbed = _climb(source, targets, ladders, held)
         made = {t.name: make(source, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets}
         progress.end(sentences.made([candidates for candidates, _ in made.values()]))
         progress.begin("Measured")
@@ -103,7 +98,7 @@ def compress(
         results = [_result(t, outcomes[t.name], made[t.name][1], limits, places) for t in targets]
         results = [msgspec.structs.replace(r, sensitivity=climbed[r.target].costs) for r in results]
         _publish(stage, out)
-    steps = _steps(source, climbed, next(iter(trials.values())).judge.count, results)
+    steps = _steps(source, climbed, next(iter(ladders.values())).trials.judge.count, results)
     done = _document(source, data, results, steps, limits.max_drop)
     return msgspec.structs.replace(done, seconds=time.monotonic() - began)
 
@@ -142,29 +137,7 @@ def _held(source: Source, data: CalibrationData) -> Held:
     return Held(data.evaluation, reference, data.evaluation_labels, feed)
 
 
-def _trials(
-    source: Source, data: CalibrationData, targets: Sequence[Target], limits: Limits, progress: Progress
-) -> dict[str, Trials]:
-    """Return what tries recipes out, one a scheme; targets of one scheme share it."""
-    most = MOST_UNLABELLED if data.validation_labels is None else MOST_VALIDATION
-    few = {name: array[:most] for name, array in data.validation.items()}
-    labels = None if data.validation_labels is None else data.validation_labels[:most]
-    judging = Judge(few, reference_answers(source, few), labels)
-    schemes = {_scheme(target): target.scheme for target in targets}
-    return {key: Trials(source, scheme, judging, limits.max_drop, progress) for key, scheme in schemes.items()}
-
-
-def _scheme(target: Target) -> str:
-    return target.scheme.model_dump_json()
-
-
-def _climb(
-    source: Source,
-    targets: Sequence[Target],
-    trials: Mapping[str, Trials],
-    tried: Mapping[str, Sequence[Tried]],
-    held: Held,
-) -> dict[str, Climbed]:
+def _climb(source: Source, targets: Sequence[Target], ladders: Mapping[str, Ladder], held: Held) -> dict[str, Climbed]:
     """Return what the ladder came to for each target."""
     found: dict[str, Climbed] = {}
     for target in targets:
@@ -172,8 +145,7 @@ def _climb(
             settings, _ = local_settings(target)
             timed = settings is not None and obstacle(target) is None
             clock = Clock(source, target, settings, held.feed, Path(folder)) if timed and settings is not None else None
-            key = _scheme(target)
-            found[target.name] = climb(trials[key], tried[key], clock)
+            found[target.name] = climb(ladders[scheme_of(target)], clock)
     return found
 
 

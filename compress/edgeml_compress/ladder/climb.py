@@ -15,8 +15,9 @@ from edgeml_compress.candidates import Rounding, recipes
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.layers import Mixture, climb_layers, mixture
 from edgeml_compress.ladder.roundings import Tried, best
+from edgeml_compress.ladder.setting import Ladder
 from edgeml_compress.ladder.trials import Trials
-from edgeml_compress.ladder.weights import WeightForm, climb_weights
+from edgeml_compress.ladder.weights import WeightForm
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerSensitivity
 from edgeml_compress.sensitivity import sensitivity
@@ -48,28 +49,25 @@ class Climbed:
     costs: tuple[LayerSensitivity, ...] = ()
 
 
-def climb(trials: Trials, tried: Sequence[Tried], clock: Clock | None) -> Climbed:
+def climb(ladder: Ladder, clock: Clock | None) -> Climbed:
     """Return the candidates that are worth making.
 
     Args:
-        trials: Tries recipes out for the target's scheme.
-        tried: The ways to round, best first.
+        ladder: The target's scheme's.
         clock: Times recipes on the target; `None` where its latency can't be measured here.
-
-    Raises:
-        EdgemlError: The target's format lacks an operator.
     """
+    trials, tried = ladder.trials, ladder.tried
     rounding = best(tried)
     static = rounding.recipe()
     if tried and trials.holds(tried[0].trial) and (clock is None or _pays(clock, static)):
-        return Climbed(recipes(static), tuple(tried), trials=trials.made)
-    form = climb_weights(trials)
+        return Climbed(recipes(static), tried, trials=trials.made)
+    form = ladder.form()
     costs = _costs(trials) if trials.holds(form.trial) else ()
     found = _mixtures(trials, form, rounding, costs)
     taken = _fastest(found, form.recipe(), clock)
     slow = len(found[0].nodes) if found and taken is None else 0
     made = recipes(static, form.recipe(), taken.recipe if taken is not None else None)
-    return Climbed(made, tuple(tried), form, taken, slow, trials.made, costs)
+    return Climbed(made, tried, form, taken, slow, trials.made, costs)
 
 
 def _pays(clock: Clock, static: Recipe) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from edgeml_bench.jobs import LEAST_LOADS
 from edgeml_compress.judging import scout
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.source import Source
+from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.models import float_artifact
@@ -37,17 +39,17 @@ class Clock:
     def scouted_us(self, recipe: Recipe | None) -> float:
         """Return roughly how long one inference takes, in microseconds; `None` is the float model.
 
-        Raises:
-            EdgemlError: It cannot be exported or run.
+        What the target's format cannot express takes for ever; whoever makes candidates says so by name.
         """
-        return scout(self._artifact(recipe), self._settings, self._feed)
+        try:
+            return scout(self._artifact(recipe), self._settings, self._feed)
+        except EdgemlError:
+            return math.inf
 
     def faster(self, recipe: Recipe, than: Recipe | None) -> bool:
-        """Tell whether a recipe is surely faster than another one, `None` the float model, in a short race.
-
-        Raises:
-            EdgemlError: One cannot be exported or run.
-        """
+        """Tell whether a recipe is surely faster than another one, `None` the float model, in a short race."""
+        if not math.isfinite(self.scouted_us(recipe)) or not math.isfinite(self.scouted_us(than)):
+            return False
         artifacts = [self._artifact(than), self._artifact(recipe)]
         timings = race(artifacts, self._settings, seconds=RACE_S, loads=LEAST_LOADS, inputs=self._feed)
         return timings[1].ratio_high < 1

@@ -21,7 +21,7 @@ from edgeml_targets.target import Scheme
 
 LEAST_COSINE: Final = 0.995  # on validation samples, so that .99 holds on others
 FIRST_SHARE: Final = 4  # a quarter of the samples is run first: a recipe that fails on these is not run on the others
-FAR_OFF: Final = 0.98  # a worst cosine on the first samples below which the rest is not needed to tell
+FAR_OFF: Final = 0.99  # a worst cosine on the first samples below which the rest is not needed to tell
 
 
 @dataclass(frozen=True)
