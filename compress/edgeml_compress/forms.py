@@ -10,7 +10,8 @@ from edgeml_compress.layers import weights
 from edgeml_compress.naming import graphs
 from edgeml_compress.placement import node_name
 from edgeml_compress.results import LayerForm
-from edgeml_targets.contract.encodings import Encoding, Encodings
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.exporters.onnx_writer.weights import Form, form_of
 
 USUAL_BITS: Final = 8  # of activations; others are told
 
@@ -26,28 +27,31 @@ def forms(model: ir.Model, encodings: Encodings) -> tuple[LayerForm, ...]:
     found: list[LayerForm] = []
     for graph in graphs(model):
         for node in graph:
-            own = [str(v.name) for v in node.inputs if v is not None and v.name in held]
+            own = [i for i, value in enumerate(node.inputs) if value is not None and value.name in held]
             if own:
-                kinds = dict.fromkeys(_form(node, name, encodings) for name in own)
+                kinds = dict.fromkeys(_form(node, index, encodings) for index in own)
                 found.append(LayerForm(node=node_name(node), operator=node.op_type, form=" and ".join(kinds)))
     return tuple(found)
 
 
-def _form(node: ir.Node, weight: str, encodings: Encodings) -> str:
+def _form(node: ir.Node, index: int, encodings: Encodings) -> str:
+    """Return the form of the weight that is input `index` of a node, as the exporters write it."""
+    weight = str(getattr(node.inputs[index], "name", ""))
     if weight in encodings.float16:
         return "float16"
     encoding = encodings.tensors.get(weight)
     if encoding is None:
         return "float32"
-    inputs = [str(v.name) for v in node.inputs if v is not None and not v.is_initializer()]
-    static = [encodings.tensors[name] for name in inputs if name in encodings.tensors]
-    if static:
-        return _integers(encoding, static[0])
-    if any(name in encodings.dynamic for name in inputs):
+    form = form_of(node, index, encodings)
+    if form is Form.STATIC:
+        return f"int{encoding.bits}{_width(node, weight, encodings)}"
+    if form is Form.DYNAMIC:
         return f"int{encoding.bits} dynamic"
     return f"int{encoding.bits} {'weight-only' if encoding.block is None else f'in blocks of {encoding.block}'}"
 
 
-def _integers(weight: Encoding, activation: Encoding) -> str:
-    wide = "" if activation.bits == USUAL_BITS else f" with {activation.bits}-bit activations"
-    return f"int{weight.bits}{wide}"
+def _width(node: ir.Node, weight: str, encodings: Encodings) -> str:
+    names = (value.name for value in node.inputs if value is not None and value.name != weight)
+    known = (encodings.tensors[name] for name in names if name is not None and name in encodings.tensors)
+    bits = next((encoding.bits for encoding in known), USUAL_BITS)
+    return "" if bits == USUAL_BITS else f" with {bits}-bit activations"

@@ -26,6 +26,7 @@ WIDE = Encoding(scale=(0.1,), zero_point=(0,), bits=16)
         (Encodings(tensors={"w": WEIGHT}, dynamic=frozenset({"x"})), "int8 dynamic"),
         (Encodings(tensors={"w": WEIGHT}), "int8 weight-only"),
         (Encodings(tensors={"w": BLOCKS}), "int8 in blocks of 3"),
+        (Encodings(tensors={"w": BLOCKS, "x": X}), "int8 in blocks of 3"),  # no kernel takes blocks
         (Encodings(float16=frozenset({"w"})), "float16"),
     ],
 )

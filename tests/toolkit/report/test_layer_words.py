@@ -26,7 +26,7 @@ def test_the_loudest_layer_is_named_and_the_forms_are_counted() -> None:
     said = words.verdict(weighed(target(usual()), 20)).replace(NO_BREAK, " ")
     assert said == (
         "/backbone/stage19/conv/Conv costs most, 9.8 dB; 9 of 20 cost less than 1 %. "
-        "In int8 the 20 layers are 8 int8, 4 int8 in blocks of 32, 4 float16, 4 float32."
+        "In int8 the 20 layers are 8 int8, 4 int8 in blocks, 4 float16, 4 float32."
     )
 
 

@@ -102,7 +102,7 @@ def became(target: TargetResult) -> str:
     """Return what the chosen candidate makes of the layers, in a sentence."""
     if target.chosen == FLOAT:
         return "Float was kept, so all stay float32."
-    counts = Counter(layer.form for layer in target.layers).most_common()
+    counts = Counter(layer.form.partition(" of ")[0] for layer in target.layers).most_common()
     if len(counts) == 1:
         return f"In {target.chosen} all {counts[0][1]:,} layers are {counts[0][0]}."
     said = ", ".join(f"{count:,} {form}".replace(" ", NO_BREAK) for form, count in counts)
