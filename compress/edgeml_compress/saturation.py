@@ -36,7 +36,8 @@ def pairwise_limit(values: Floats, axis: int | None, *, highest: int, most: int)
     rows = rows.reshape(rows.shape[0], rows.shape[1] if rows.ndim > 1 else 1, -1)  # channel, input channel, position
     blocked = _largest_pair(np.swapaxes(rows, 1, 2))
     flattened = _largest_pair(np.swapaxes(rows, 1, 2).reshape(rows.shape[0], 1, -1))
-    return np.maximum(np.abs(rows).max(axis=(1, 2), initial=0.0), np.maximum(blocked, flattened) * highest / most)
+    largest = np.abs(rows).max(axis=(1, 2), initial=0.0)
+    return np.asarray(np.maximum(largest, np.maximum(blocked, flattened) * highest / most))
 
 
 def _largest_pair(rows: Floats) -> npt.NDArray[np.float64]:

@@ -17,7 +17,9 @@ from edgeml_targets.runtimes import Tensors
 
 _LIBRARY: Final = "OpenVINO"
 _SINK: Final = "/sink_port_"
-_FRONT_ENDS: Final[Mapping[str, str]] = {".xml": "ir"}  # what other tools wrote for OpenVINO; all else is taken for ONNX
+_FRONT_ENDS: Final[Mapping[str, str]] = {
+    ".xml": "ir"
+}  # what other tools wrote for OpenVINO; all else is taken for ONNX
 _PRECISIONS: Final[Mapping[str, str]] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 

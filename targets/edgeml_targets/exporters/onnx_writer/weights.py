@@ -58,7 +58,8 @@ def form_of(node: ir.Node, index: int, encodings: Encodings) -> Form:
 
     A weight in blocks is always computed with in float: no integer kernel takes it.
     """
-    encoding = encodings.tensors.get(str(node.inputs[index].name)) if node.inputs[index] is not None else None
+    weight = node.inputs[index]
+    encoding = None if weight is None else encodings.tensors.get(str(weight.name))
     activations = {v.name for i, v in enumerate(node.inputs) if v is not None and i != index and not is_constant(v)}
     if node.op_type in _NO_INTEGER_KERNEL or (encoding is not None and encoding.block is not None):
         return Form.WEIGHT_ONLY
