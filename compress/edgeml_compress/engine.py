@@ -85,7 +85,7 @@ def compress(
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
         source.calibration.save(stage / CALIBRATION_FILE)
         ladders = set_up(source, data, targets, limits.max_drop, progress)
-        ranges = sentences.range_title([best(ladder.tried).observer for ladder in ladders.values()])
+        ranges = sentences.range_title([best(ladder.tried) for ladder in ladders.values()])
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {ranges}")
         progress.begin("Made")
         climbed = _climb(source, targets, ladders, held)

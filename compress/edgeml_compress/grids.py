@@ -25,20 +25,26 @@ class Grid:
 
     Args:
         steps: One step, of the shape of what is put on the grid.
-        lowest, highest: In steps.
+        lowest, highest: In steps, of the same shape.
     """
 
     steps: Floats
-    lowest: int
-    highest: int
+    lowest: Floats
+    highest: Floats
 
     def of_group(self, group: int) -> Grid:
         """Return the grid of one group's matrix."""
-        return Grid(self.steps[group], self.lowest, self.highest)
+        return Grid(self.steps[group], self.lowest[group], self.highest[group])
 
     def of_inputs(self, inputs: npt.NDArray[np.intp]) -> Grid:
         """Return the grid of some columns of a matrix, (outputs, inputs)."""
-        return Grid(self.steps[:, inputs], self.lowest, self.highest)
+        return Grid(self.steps[:, inputs], self.lowest[:, inputs], self.highest[:, inputs])
+
+    def around(self, values: Floats) -> Grid:
+        """Return the grid of the two points next to each of `values`, below and above, that lie on this one."""
+        low, high = np.floor(values / self.steps), np.ceil(values / self.steps)
+        held = [np.clip(side, self.lowest, self.highest) for side in (low, high)]
+        return Grid(self.steps, held[0], held[1])
 
     def nearest(self, values: Floats) -> Floats:
         """Return the nearest points."""
@@ -59,8 +65,9 @@ def why_fixed(stop: Stop) -> str | None:
 def grid_of(stop: Stop) -> Grid:
     """Return the grid of a layer's weight, of the shape of its matrix (groups, outputs, inputs)."""
     ones = np.ones(constant(stop.weight).shape, np.int8)
-    steps = stop.encoding.dequantize(ones)  # whatever shares a scale: a tensor, a channel, a block
-    return Grid(as_matrix(stop.node, steps).astype(np.float64), stop.encoding.lowest, stop.encoding.highest)
+    steps = as_matrix(stop.node, stop.encoding.dequantize(ones)).astype(np.float64)  # whatever shares a scale
+    ends = (np.full_like(steps, end) for end in (stop.encoding.lowest, stop.encoding.highest))
+    return Grid(steps, *ends)
 
 
 def replace_weights(model: ir.Model, encodings: Encodings, chosen: Mapping[str, Array]) -> ir.Model:

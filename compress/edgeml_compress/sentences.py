@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from edgeml_compress.candidates import Rounding
 from edgeml_compress.choice import FLOAT, Choice
 from edgeml_compress.judging import Outcome
 from edgeml_compress.ladder.climb import Climbed
@@ -15,6 +16,7 @@ from edgeml_compress.making import Made
 from edgeml_compress.results import StepDone, TargetResult
 from edgeml_compress.rewrites import said
 from edgeml_compress.source import Source
+from edgeml_compress.variants import titles
 
 OBSERVERS: Final = {
     "minmax": "the full range",
@@ -78,11 +80,12 @@ def for_targets(step: StepDone, names: Sequence[str]) -> StepDone:
 def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
     """Say which observer was taken, and what the others would have cost; best first in `tried`."""
     best, *others = tried
-    what = f"Drew the ranges of activations from {OBSERVERS.get(best.observer, best.observer)}"
+    around = "".join(f", {title}" for title in titles(best.rounding))
+    what = f"Drew the ranges of activations from {OBSERVERS.get(best.observer, best.observer)}{around}"
     if not others:
         return StepDone(what, "Every way to draw them gave the same.", f"error {_percent(best.error)}")
     against = f"the output's error on {counted(samples, 'validation sample')} is the smallest of {len(tried)} ways"
-    effect = f"{_percent(best.error)} instead of {_percent(others[0].error)} ({others[0].observer})"
+    effect = f"{_percent(best.error)} instead of {_percent(others[0].error)} ({others[0].title})"
     accuracies = best.trial.accuracy, others[0].trial.accuracy
     if accuracies[0] is not None and accuracies[1] is not None:
         effect += f"; accuracy {_percent(accuracies[0])} and {_percent(accuracies[1])}"
@@ -107,9 +110,10 @@ def _held(trial: Trial | None) -> str:
     return f"worst cosine {trial.cosine:.4f}{lost}"
 
 
-def range_title(observers: Iterable[str]) -> str:
-    """Return what the line of the calibration says: `ranges at 99.99 %`, of one or several schemes."""
-    return " and ".join(dict.fromkeys(OBSERVERS.get(o, o) for o in observers))
+def range_title(roundings: Iterable[Rounding]) -> str:
+    """Return what the line of the calibration says, of one or several schemes: `99.99 % of the values; biases corrected`."""
+    said = ("; ".join((OBSERVERS.get(r.observer, r.observer), *titles(r))) for r in roundings)
+    return " and ".join(dict.fromkeys(said))
 
 
 def made(candidates: Sequence[Sequence[Made]]) -> str:

@@ -54,6 +54,14 @@ class Stop:
     run: Callable[[Array], Chunks]
 
     @property
+    def entering_value(self) -> ir.Value:
+        """What the layer reads, in the draft's graph."""
+        value = self.node.inputs[0]
+        if value is None:
+            raise ValueError(f"{self.node.name} reads nothing")
+        return value
+
+    @property
     def rounded(self) -> Array:
         """The weight, each number at the nearest point of the grid."""
         return on_grid(self.encoding, constant(self.weight))

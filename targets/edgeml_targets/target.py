@@ -33,6 +33,7 @@ class Scheme(Described):
     Args:
         activations_signed: Signed 8-bit activations, else unsigned.
         activations_symmetric: Zero point 0 (signed) instead of one that fits the range.
+        activation_bits: Widths that the runtime has for activations: 8, and 16 where a model may ask for that.
         weights_per_channel: One weight scale an output channel.
         weight_bits: Width of the weights' range.
         pair_sum: Largest sum of two neighbouring integer weights of one sign, `None` unlimited: CPUs without VNNI add two
@@ -47,6 +48,7 @@ class Scheme(Described):
 
     activations_signed: bool = False
     activations_symmetric: bool = False
+    activation_bits: tuple[Literal[8, 16], ...] = (8,)
     weights_per_channel: bool = True
     weight_bits: Annotated[int, pydantic.Field(ge=2, le=8)] = 8
     pair_sum: Annotated[int, pydantic.Field(ge=2, le=254)] | None = None

@@ -12,11 +12,9 @@ import pytest
 
 from edgeml_bench import answers
 from edgeml_compress import CalibrationData, Compression, Limits, compress
-from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.results import RESULT
 from edgeml_compress.source import calibrated, read_source
-from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.settings import Settings
@@ -109,7 +107,7 @@ def test_a_candidates_recipe_makes_it_again_to_the_bit(
     source = calibrated(read_source(tiny_cnn, samples.validation), samples.ranges, tmp_path / "none")
     for candidate in done[0].targets[0].candidates[1:]:
         recipe = Recipe.from_toml(candidate.recipe, where="report")
-        draft = apply(recipe, Draft(source.model, Encodings(), source.calibration, target.scheme))
+        draft = apply(recipe, source.draft(target.scheme))
         again = tmp_path / "again.onnx"
         find_exporter(".onnx").export(draft.model, draft.encodings, again)
         assert again.read_bytes() == Path(candidate.artifact).read_bytes()

@@ -5,11 +5,13 @@ Each file ends in `PASS = Pass(Params, function)`; a recipe names it by its file
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import onnx_ir as ir
 
@@ -20,6 +22,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.target import Scheme
 
 P = TypeVar("P")
+_MADE: Final[WeakKeyDictionary[ir.Model, dict[Any, tuple[ir.Model, Calibration, Any]]]] = WeakKeyDictionary()
 V = TypeVar("V")
 
 
@@ -103,6 +106,28 @@ def refuse_encoded(draft: Draft, where: str) -> None:
     """
     if draft.encodings.tensors or draft.encodings.float16:
         raise EdgemlError("it changes weights that are encoded already", where=where, mend="let it be the first pass")
+
+
+def once(apply: Callable[[Draft, P], Draft]) -> Callable[[Draft, P], Draft]:
+    """Return a pass that changes a float network and recalibrates it, doing so once a network, samples and parameters.
+
+    A ladder makes many recipes that begin alike, and this beginning costs as much as a calibration. Nobody writes into a
+    network that has become part of a draft, so what was made of it before is made of it again.
+    """
+
+    @functools.wraps(apply)
+    def remembering(draft: Draft, params: P) -> Draft:
+        known = _MADE.setdefault(draft.model, {})
+        key = (apply.__name__, params, draft.calibration.source, id(draft.samples))
+        if key not in known:
+            made = apply(draft, params)
+            if made.model is draft.model:
+                return made
+            known[key] = (made.model, made.calibration, draft.samples)  # the samples, so that no others get their id
+        model, calibration, _ = known[key]
+        return replace(draft, model=model, calibration=calibration)
+
+    return remembering
 
 
 def recalibrated(draft: Draft, model: ir.Model) -> Draft:

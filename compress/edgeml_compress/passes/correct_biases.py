@@ -21,6 +21,7 @@ from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.passes.static_activations import encode
 from edgeml_compress.placement import node_name
 from edgeml_compress.walk import Chunks, Stop, walk
+from edgeml_targets.contract.encodings import Encoding
 
 Floats = npt.NDArray[np.float64]
 
@@ -116,12 +117,16 @@ def _applied(draft: Draft, shifts: dict[str, Floats]) -> Draft:
         reader.replace_input_with(index, made)
         if bias is not None and bias.name in tensors:  # an addition's constant is written as integers, too
             values = constant(made)
-            tensors[name_of(made)] = encode(Range(float(values.min()), float(values.max())), draft.scheme)
+            tensors[name_of(made)] = _rewritten(values, tensors[name_of(bias)], draft)
     for bias in [v for v in model.graph.initializers.values() if not v.uses() and not v.is_graph_output()]:
         tensors.pop(name_of(bias), None)
         del model.graph.initializers[name_of(bias)]
     encodings = msgspec.structs.replace(draft.encodings, tensors=tensors)
     return dataclasses.replace(draft, model=model, encodings=encodings, reference=draft.plain)
+
+
+def _rewritten(values: npt.NDArray[np.float32], before: Encoding, draft: Draft) -> Encoding:
+    return encode(Range(float(values.min()), float(values.max())), draft.scheme, before.bits)
 
 
 def _constant(graph: ir.Graph, name: str, values: Floats) -> ir.Value:

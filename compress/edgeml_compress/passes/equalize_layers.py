@@ -22,7 +22,7 @@ from edgeml_compress.channels import (
 )
 from edgeml_compress.layers import name_of
 from edgeml_compress.links import Link, links
-from edgeml_compress.passes import Draft, Pass, needed_samples, recalibrated, refuse_encoded
+from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]
 SETTLED: Final = 1e-3  # factors this near to 1 change nothing that counts
@@ -44,6 +44,7 @@ class Params:
     most: Annotated[float, Field(gt=1)] = 100.0
 
 
+@once
 def equalize_layers(draft: Draft, params: Params) -> Draft:
     """Scale the channels between any two layers in a row so that neither side's range stands out.
 

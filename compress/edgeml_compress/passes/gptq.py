@@ -45,6 +45,8 @@ def gptq(draft: Draft, params: Params) -> Draft:
     """Put every encoded weight on its grid so that the outputs of its layer move least, layer after layer.
 
     Inputs are taken by falling weight of their own, and an output channel that rounding to nearest serves better keeps that.
+    Where the scheme limits sums of neighbouring integers, which leaves room for rounding up or down and no more, a weight of
+    an integer layer moves by less than a step.
 
     Raises:
         EdgemlError: There is something to choose, and the draft has no samples.
@@ -62,8 +64,10 @@ def gptq(draft: Draft, params: Params) -> Draft:
         if reason is not None:
             notes.append(f"{stop.node.op_type} {node_name(stop.node)}: rounded to nearest, {reason}")
             return stop.run(stop.rounded)
-        grid = grid_of(stop)
-        matrix = choose(as_matrix(stop.node, values), grid, _hessian(stop), params.damping)
+        matrix, grid = as_matrix(stop.node, values), grid_of(stop)
+        if draft.scheme.pair_sum is not None and name_of(stop.entering_value) in draft.encodings.tensors:
+            grid = grid.around(matrix.astype(np.float64))
+        matrix = choose(matrix, grid, _hessian(stop), params.damping)
         chosen[name_of(stop.weight)] = from_matrix(stop.node, matrix, values)
         return stop.run(chosen[name_of(stop.weight)])
 

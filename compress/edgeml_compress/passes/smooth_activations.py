@@ -17,7 +17,7 @@ from pydantic import Field
 
 from edgeml_compress.channels import input_ranges, largest_by_channel, own_weight, scale_constant, scale_inputs
 from edgeml_compress.layers import constant, is_constant, name_of, sole_user
-from edgeml_compress.passes import Draft, Pass, needed_samples, recalibrated, refuse_encoded
+from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]
 Constant = tuple[ir.Node, int]
@@ -35,6 +35,7 @@ class Params:
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
+@once
 def smooth_activations(draft: Draft, params: Params) -> Draft:
     """Move the ranges of channels from activations into weights wherever a normalization is read by matrix products alone.
 
@@ -48,13 +49,12 @@ def smooth_activations(draft: Draft, params: Params) -> Draft:
     """
     refuse_encoded(draft, "smooth_activations")
     model = draft.model.clone()
-    values = [node.outputs[0] for node in model.graph if node.outputs]
-    places = [value for value in values if _readers(value) and _divisible(value)]
-    if not places:
+    found = places(model)
+    if not found:
         return draft
     samples = needed_samples(draft, "smooth_activations")
-    largest = largest_by_channel(draft.model, samples, {name_of(value): -1 for value in places})
-    for value in places:
+    largest = largest_by_channel(draft.model, samples, {name_of(value): -1 for value in found})
+    for value in found:
         readers = _readers(value)
         weights = np.max([input_ranges(reader) for reader in readers], axis=0)
         factors = _factors(largest[name_of(value)], weights, params.alpha)
@@ -63,6 +63,12 @@ def smooth_activations(draft: Draft, params: Params) -> Draft:
         for reader in readers:
             scale_inputs(reader, factors)
     return recalibrated(draft, model)
+
+
+def places(model: ir.Model) -> list[ir.Value]:
+    """Return the activations that can be smoothed: a constant a channel makes them, and only matrix products read them."""
+    values = [node.outputs[0] for node in model.graph if node.outputs]
+    return [value for value in values if _readers(value) and _divisible(value)]
 
 
 def _factors(activations: Floats, weights: Floats, alpha: float) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import onnx_ir as ir
@@ -16,6 +16,7 @@ from edgeml_compress.observers import Range, find_observer
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.placement import place
 from edgeml_targets.contract.encodings import Encoding, affine, symmetric
+from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.target import Scheme
 
 BITS: Final = 8
@@ -35,36 +36,42 @@ class Params:
         observer: What draws a range from what a tensor held: an observer's name.
         nodes: The layers that become integers, by node name; `None` takes all of the scheme's operators. Operators
             without weights follow the layers around them, see `placement.place`.
+        bits: Width of the integers; 16 where the scheme allows it, then always signed and symmetric, as LiteRT has them.
     """
 
     observer: str = "minmax"
     nodes: tuple[str, ...] | None = None
+    bits: Literal[8, 16] = 8
 
 
 def static_activations(draft: Draft, params: Params) -> Draft:
     """Give an encoding to every activation of the operators that the scheme names.
 
     Raises:
-        EdgemlError: There is no such observer.
+        EdgemlError: There is no such observer, or the scheme has no integers of that width.
 
     Source: Jacob et al. 2018, arXiv:1712.05877; where scales are shared: LiteRT's 8-bit quantization specification,
     https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec
     """
     observe, scheme = find_observer(params.observer), draft.scheme
+    if params.bits not in scheme.activation_bits:
+        widths = " and ".join(map(str, scheme.activation_bits))
+        raise EdgemlError(f"the target has no activations of {params.bits} bits", where="bits", mend=f"it has {widths}")
     seen = draft.calibration.tensors
     usable = {name: s.usable for name, s in seen.items()}
     placement = place(
         draft.model, scheme.operators, draft.encodings, usable, params.nodes, float_results=scheme.float_results
     )
-    fixed = {o.name: FIXED[n.op_type] for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
+    fixed = {o.name: n.op_type for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
     tensors = dict(draft.encodings.tensors)
     for group in placement.groups:
         known = [fixed[name] for name in group if name in fixed]
         held = functools.reduce(merge_seen, (seen[name] for name in group), Seen())
-        encoding = encode(known[0] if known else observe(held, BITS), scheme)
+        found = _fixed(known[0], params.bits) if known else observe(held, params.bits)
+        encoding = encode(found, scheme, params.bits)
         tensors.update(dict.fromkeys(group, encoding))
     for name in placement.constants:
-        tensors[name] = encode(_extremes(draft.model, name), scheme)
+        tensors[name] = encode(_extremes(draft.model, name), scheme, params.bits)
     return dataclasses.replace(
         draft,
         encodings=msgspec.structs.replace(draft.encodings, tensors=tensors),
@@ -72,11 +79,15 @@ def static_activations(draft: Draft, params: Params) -> Draft:
     )
 
 
-def encode(found: Range, scheme: Scheme) -> Encoding:
+def encode(found: Range, scheme: Scheme, bits: int = BITS) -> Encoding:
     """Return a range's encoding as a scheme wants its activations."""
-    if scheme.activations_symmetric:
-        return msgspec.structs.replace(symmetric(max(abs(found.low), abs(found.high)), bits=BITS), narrow=False)
-    return affine(found.low, found.high, bits=BITS, signed=scheme.activations_signed)
+    if scheme.activations_symmetric or bits > BITS:
+        return msgspec.structs.replace(symmetric(max(abs(found.low), abs(found.high)), bits=bits), narrow=False)
+    return affine(found.low, found.high, bits=bits, signed=scheme.activations_signed)
+
+
+def _fixed(operator: str, bits: int) -> Range:
+    return FIXED[operator] if bits == BITS else Range(-1.0, 1.0 - 2.0 ** (1 - bits))
 
 
 def _extremes(model: ir.Model, name: str) -> Range:

@@ -95,8 +95,15 @@ def test_ranges_are_of_the_equalized_network(case, passed) -> None:  # type: ign
 
 
 def test_it_is_the_same_bit_for_bit(case, passed, same_weights) -> None:  # type: ignore[no-untyped-def]
+    first, again = (passed(case("a depthwise chain"), "equalize_layers") for _ in range(2))
+    assert first.model is not again.model and same_weights(first, again)
+
+
+def test_a_network_is_equalized_once_for_all_recipes_that_begin_so(case, passed) -> None:  # type: ignore[no-untyped-def]
     draft = case("a depthwise chain")
-    assert same_weights(passed(draft, "equalize_layers"), passed(draft, "equalize_layers"))
+    first, again = (passed(draft, "equalize_layers", "quantize_weights") for _ in range(2))
+    assert first.model is again.model
+    assert passed(draft, ("equalize_layers", {"by": "activations"})).model is not first.model
 
 
 @pytest.mark.parametrize(

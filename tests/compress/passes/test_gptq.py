@@ -47,6 +47,14 @@ def test_it_is_the_same_bit_for_bit(graph, drafted, passed, same_weights) -> Non
     assert same_weights(*(passed(draft, ("quantize_weights", {"bits": 4}), "gptq") for _ in range(2)))
 
 
+def test_where_sums_of_neighbours_are_limited_a_weight_is_rounded_up_or_down(graph, drafted, passed) -> None:  # type: ignore[no-untyped-def]
+    draft = drafted(graph(DENSE, WEIGHTS), SAMPLES, pair_sum=126)
+    done = passed(draft, "quantize_weights", "static_activations", "gptq")
+    for name in ("w1", "w2"):
+        encoding, values = done.encodings.tensors[name], constant(done.model.graph.initializers[name])
+        assert (np.abs(values - WEIGHTS[name]) < encoding.dequantize(np.ones(values.shape, np.int8)) * (1 + 1e-5)).all()
+
+
 def test_without_encodings_nothing_changes(graph, drafted, passed, same_weights) -> None:  # type: ignore[no-untyped-def]
     draft = drafted(graph(DENSE, WEIGHTS), SAMPLES)
     assert same_weights(draft, passed(draft, "gptq"))

@@ -11,6 +11,7 @@ from edgeml_compress import calibrate, prepare
 from edgeml_compress.layers import weights
 from edgeml_compress.passes import Draft, find_pass, pass_names, quantize_weights, static_activations
 from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.models import read_model
 from edgeml_targets.target import Scheme
 
@@ -86,6 +87,24 @@ def test_static_activations_of_some_layers_alone(draft: Draft) -> None:
     weighed = quantize_weights.quantize_weights(draft, quantize_weights.Params())
     done = static_activations.static_activations(weighed, static_activations.Params(nodes=("conv2",)))
     assert {n for n in done.encodings.tensors if n in draft.calibration.tensors} == {"relu1", "relu2", "pool", "flat"}
+
+
+def test_activations_of_16_bits_lose_a_tenth_of_what_8_lose(graph, drafted, passed, error_of) -> None:  # type: ignore[no-untyped-def]
+    weights = {"w": np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)}
+    model = graph("t (float[b, 16] x) => (float[b, 8] y) { m = MatMul(x, w) y = Relu(m) }", weights)
+    samples = {"x": np.random.default_rng(1).standard_cauchy((64, 16)).clip(-50, 50).astype(np.float32)}
+    draft = drafted(model, samples, activation_bits=(8, 16))
+    errors = [
+        error_of(passed(draft, "quantize_weights", ("static_activations", {"bits": b})), model, samples)
+        for b in (8, 16)
+    ]
+    weight_only = error_of(passed(draft, "quantize_weights"), model, samples)
+    assert errors[1] - weight_only < (errors[0] - weight_only) / 10
+
+
+def test_a_width_that_the_scheme_does_not_have_is_refused(draft: Draft) -> None:
+    with pytest.raises(EdgemlError, match="no activations of 16 bits; it has 8"):
+        static_activations.static_activations(draft, static_activations.Params(bits=16))
 
 
 def test_a_symmetric_scheme_has_zero_points_of_zero(draft: Draft) -> None:

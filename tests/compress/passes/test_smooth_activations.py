@@ -66,5 +66,5 @@ def test_what_others_read_too_is_left_alone(rest, case, passed, same_weights) ->
 
 
 def test_it_is_the_same_bit_for_bit(case, passed, same_weights) -> None:  # type: ignore[no-untyped-def]
-    draft = case("a layer normalization")
-    assert same_weights(passed(draft, "smooth_activations"), passed(draft, "smooth_activations"))
+    first, again = (passed(case("a layer normalization"), "smooth_activations") for _ in range(2))
+    assert first.model is not again.model and same_weights(first, again)

@@ -1,0 +1,71 @@
+"""The cheap variants of a way to round: only those that have something to do, each with its name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeml_compress import calibrate, prepare
+from edgeml_compress.candidates import Rounding
+from edgeml_compress.ladder.roundings import try_observers
+from edgeml_compress.ladder.trials import Judge, Trials
+from edgeml_compress.running import open_session
+from edgeml_compress.source import Source
+from edgeml_compress.variants import cheap_variants, titles
+from edgeml_targets.target import Scheme
+
+RNG = np.random.default_rng(5)
+SCHEME = Scheme(operators=("Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"))
+WEIGHTS = {
+    "w1": (RNG.standard_normal((8, 3, 3, 3)) * 10 ** RNG.uniform(-1, 1, (8, 1, 1, 1))).astype(np.float32),
+    "w2": RNG.standard_normal((8, 8, 3, 3)).astype(np.float32),
+    "wf": RNG.standard_normal((8, 4)).astype(np.float32),
+}
+ROW = "a = Conv(x, w1) r = Relu(a) b = Conv(r, w2) s = Relu(b) p = GlobalAveragePool(s) f = Flatten(p) y = Gemm(f, wf)"
+NO_ROW = "a = Conv(x, w1) r = Sigmoid(a) p = GlobalAveragePool(r) f = Flatten(p) t = Tanh(f) y = Gemm(t, wf)"
+
+
+@pytest.fixture
+def source(graph, tmp_path):  # type: ignore[no-untyped-def]
+    def make(body: str) -> Source:
+        weights = {n: w for n, w in WEIGHTS.items() if n in body}
+        model = prepare(graph(f"t (float[b, 3, 12, 12] x) => (float[b, 4] y) {{ {body} }}", weights), where="t").model
+        samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+        return Source(tmp_path / "t.onnx", model, {}, 1.0, calibrate(model, samples), samples)
+
+    return make
+
+
+def said(source: Source, rounding: Rounding, scheme: Scheme = SCHEME) -> list[tuple[str, ...]]:
+    return [titles(found) for found in cheap_variants(source.draft(scheme), rounding)]
+
+
+def test_a_network_without_layers_in_a_row_is_not_equalized(source) -> None:  # type: ignore[no-untyped-def]
+    assert said(source(NO_ROW), Rounding("mse")) == [("biases corrected",)]
+
+
+def test_each_variant_is_one_pass_further(source) -> None:  # type: ignore[no-untyped-def]
+    found = source(ROW)
+    first, *others = cheap_variants(found.draft(SCHEME), Rounding("mse"))
+    assert titles(first) == ("biases corrected",) and [titles(o) for o in others] == [("channels equalized",)]
+    assert said(found, first) == [("channels equalized", "biases corrected")]
+    assert said(found, others[0]) == [("channels equalized", "biases corrected")]
+
+
+@pytest.mark.parametrize(("per_channel", "by"), [(True, "activations"), (False, "weights")])
+def test_it_equalizes_what_shares_a_scale(per_channel, by, source) -> None:  # type: ignore[no-untyped-def]
+    scheme = Scheme(operators=SCHEME.operators, weights_per_channel=per_channel)
+    found = cheap_variants(source(ROW).draft(scheme), Rounding("mse"))
+    assert found[-1].before[0].params.by == by
+
+
+def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) -> None:  # type: ignore[no-untyped-def]
+    found = source(ROW)
+    samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+    reference = {"y": open_session(found.model).run(None, samples)[0]}
+    tried = try_observers(Trials(found, SCHEME, Judge(samples, reference, None), max_drop=1.0))
+    assert [t.error for t in tried] == sorted(t.error for t in tried)
+    plain = min(t.error for t in tried if not t.rounding.after and not t.rounding.before)
+    assert tried[0].title.endswith("biases corrected") and tried[0].error < plain / 2
+    made = tried[0].rounding.recipe()
+    assert made.name == "int8" and made.steps[-1].name == "correct_biases"
