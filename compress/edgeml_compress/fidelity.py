@@ -23,12 +23,15 @@ class Fidelity:
     """How close answers are.
 
     Args:
-        cosine_min: The worst cosine over outputs and samples, -1 to 1; `None` when no answer could be judged.
+        cosine_min: The worst cosine over outputs and samples, -1 to 1; `None` when no answer could be judged. An output of
+            integers or truth values counts with the share of its values that are equal: of class ids a cosine says nothing.
         left_out: Pairs of output and sample whose float answer is next to nothing.
+        not_finite: Pairs of output and sample whose float answer is not finite; left out, too.
     """
 
     cosine_min: float | None
     left_out: int
+    not_finite: int = 0
 
 
 def fidelity(reference: Answers, answers: Answers) -> Fidelity:
@@ -36,8 +39,14 @@ def fidelity(reference: Answers, answers: Answers) -> Fidelity:
 
     Outputs that are no numbers are left out. An answer that is not finite where the float model's is has cosine 0.
     """
-    worst, left_out = [], 0
+    worst = _equal_shares(reference, answers)
+    left_out = not_finite = 0
     for expected, got in _pairs(reference, answers):
+        finite = np.isfinite(expected).all(axis=1)
+        not_finite += int((~finite).sum())
+        expected, got = expected[finite], got[finite]
+        if len(expected) == 0:
+            continue
         size = np.sqrt((expected**2).sum(axis=1))
         if expected.shape[1] < SMALL_OUTPUT:
             expected, got, size = expected.reshape(1, -1), got.reshape(1, -1), np.sqrt((expected**2).sum())[None]
@@ -45,18 +54,28 @@ def fidelity(reference: Answers, answers: Answers) -> Fidelity:
         left_out += int((~judged).sum())
         if judged.any():
             worst.append(float(_cosines(expected[judged], got[judged]).min()))
-    return Fidelity(min(worst) if worst else None, left_out)
+    return Fidelity(min(worst) if worst else None, left_out, not_finite)
 
 
 def relative_error(reference: Answers, answers: Answers) -> float:
-    """Return the root mean square of what answers are off, over the float model's own, of the worst output; 0 is equal."""
-    errors = [np.linalg.norm(got - e) / max(float(np.linalg.norm(e)), 1e-30) for e, got in _pairs(reference, answers)]
-    return float(max(errors, default=0.0))
+    """Return the root mean square of what answers are off, over the float model's own, of the worst output; 0 is equal.
+
+    Of integers and truth values it is the share that differs.
+    """
+    pairs = _pairs(reference, answers)
+    errors = [float(np.linalg.norm(got - e)) / max(float(np.linalg.norm(e)), 1e-30) for e, got in pairs]
+    return max([*errors, *(1 - share for share in _equal_shares(reference, answers))], default=0.0)
+
+
+def _equal_shares(reference: Answers, answers: Answers) -> list[float]:
+    """Return for each output of integers or truth values the share of values that are equal, 0 to 1."""
+    whole = {name: expected for name, expected in reference.items() if expected.dtype.kind in "iub" and expected.size}
+    return [float(np.mean(expected == np.reshape(answers[name], expected.shape))) for name, expected in whole.items()]
 
 
 def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Floats, Floats]]:
     for name, expected in reference.items():
-        if expected.dtype.kind in "fiu" and expected.size:
+        if expected.dtype.kind == "f" and expected.size:
             rows = len(expected)
             with np.errstate(invalid="ignore"):
                 yield np.float64(expected).reshape(rows, -1), np.float64(answers[name]).reshape(rows, -1)

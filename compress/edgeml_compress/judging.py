@@ -116,6 +116,9 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
         notes.append(
             f"{left_out} of the float model's answers are next to nothing: a cosine would judge noise, so they were left out."
         )
+    not_finite = max(f.fidelity.not_finite for f in figures)
+    if not_finite:
+        notes.append(f"{not_finite} of the float model's own answers are not finite; they could not be judged.")
     why_not = obstacle(target)
     if why_not is not None or settings is None:
         why = why_not.what if why_not is not None else "its runtime is not here"

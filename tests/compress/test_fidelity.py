@@ -79,3 +79,22 @@ def test_a_cosine_lies_between_minus_one_and_one_and_knows_no_scale(a, b, factor
 def test_the_error_of_saying_nothing_is_one(a) -> None:  # type: ignore[no-untyped-def]
     if np.abs(a).max() > 1e-3:
         assert relative_error({"y": a}, {"y": np.zeros_like(a)}) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_class_ids_are_judged_by_how_many_are_equal(dtype: str) -> None:
+    """As numbers, 400 and 401 point the same way."""
+    reference = np.random.default_rng(0).integers(0, 2, (300, 1)).astype(dtype)
+    answers = reference.copy()
+    answers[::3] = ~answers[::3] if dtype == "bool" else answers[::3] + 1
+    assert fidelity({"y": reference}, {"y": answers}).cosine_min == pytest.approx(2 / 3)
+    assert relative_error({"y": reference}, {"y": answers}) == pytest.approx(1 / 3)
+    assert fidelity({"y": reference}, {"y": reference}).cosine_min == 1
+
+
+@pytest.mark.parametrize("width", [1, WIDE])
+def test_what_float_itself_cannot_say_is_counted_apart(width: int) -> None:
+    reference = np.ones((4, width))
+    reference[1] = np.nan
+    found = fidelity({"y": reference}, {"y": np.ones((4, width))})
+    assert (found.not_finite, found.left_out, found.cosine_min) == (1, 0, pytest.approx(1.0))
