@@ -1,0 +1,60 @@
+"""Samples side by side: results in order, few waiting, an error at its place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgeml_compress import running
+from edgeml_compress.running import Feed, cores, in_turn, open_session
+
+
+def feeds(count: int, drawn: list[int]) -> Iterator[Feed]:
+    for i in range(count):
+        drawn.append(i)
+        yield {"x": np.asarray(i)}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_order_and_no_more_wait_than_work(workers: int) -> None:
+    drawn: list[int] = []
+    for i, found in enumerate(in_turn(lambda feed: int(feed["x"]), feeds(30, drawn), workers)):
+        assert found == i and len(drawn) <= i + workers + 1
+
+
+def test_workers_work_at_once() -> None:
+    together = threading.Barrier(2, timeout=20)  # passes only when two are inside
+    assert len(list(in_turn(lambda feed: together.wait(), feeds(4, []), 2))) == 4
+
+
+def test_an_error_comes_at_its_place_and_ends_the_work() -> None:
+    drawn: list[int] = []
+
+    def run(feed: Feed) -> int:
+        if feed["x"] == 3:
+            raise RuntimeError("3 is broken")
+        return int(feed["x"])
+
+    got = []
+    with pytest.raises(RuntimeError, match="3 is broken"):
+        got.extend(found for found in in_turn(run, feeds(1000, drawn), 2))
+    assert len(drawn) < 10
+
+
+def test_large_weights_go_through_a_file_and_answer_the_same(
+    graph: Callable[..., ir.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    model = graph("g (float[n, 64] x) => (float[n, 64] y) { y = MatMul(x, w) }", {"w": w})
+    x = np.eye(64, dtype=np.float32)[:3]
+    inside = open_session(model).run(None, {"x": x})[0]
+    monkeypatch.setattr(running, "MOST_MESSAGE_BYTES", 1)
+    assert np.array_equal(open_session(model, threads=1).run(None, {"x": x})[0], inside)
+
+
+def test_there_is_a_core_at_least() -> None:
+    assert cores() >= 1
