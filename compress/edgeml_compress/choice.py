@@ -164,7 +164,11 @@ def _fastest(plain: Judged, affordable: Sequence[Judged]) -> Choice:
     others = [c for c in raced if c is not plain]
     if not others:
         return Choice(FLOAT, "no other candidate is within the budget")
-    rival = min(others, key=_median)
+    smaller = [c for c in others if c.size_bytes < plain.size_bytes]  # at float's pace one would have been taken
+    rivals = [c for c in (min(group, key=_median, default=plain) for group in (others, smaller)) if c is not plain]
+    rival = next((c for c in rivals if slower(over(plain, c))), None)
+    if rival is None:
+        return Choice(FLOAT, "no other candidate that was raced is faster or smaller")
     times = over(plain, rival).value
     return Choice(FLOAT, f"{rival.name} is slower than float here ({times:.2f} times); float was kept")
 

@@ -57,6 +57,16 @@ def test_slower_than_float_by_more_than_two_percent_is_not_taken_however_small()
     assert found.name == FLOAT and "int8 is slower than float here (1.03 times)" in found.reason
 
 
+def test_what_is_as_fast_as_float_and_larger_is_not_called_slower() -> None:
+    found = choose([PLAIN, raced("int8", 410, 100.2)], 1.0)
+    assert found.name == FLOAT and found.reason == "no other candidate that was raced is faster or smaller"
+
+
+def test_the_smaller_one_is_named_where_the_fastest_is_only_larger() -> None:
+    found = choose([PLAIN, raced("int8", 410, 100.2), raced("float16", 200, 130.0)], 1.0)
+    assert found.name == FLOAT and "float16 is slower than float here (1.30 times)" in found.reason
+
+
 def test_no_slower_than_float_and_smaller_is_taken() -> None:
     assert choose([PLAIN, raced("int8", 100, 100.5)], 1.0).name == "int8"
 

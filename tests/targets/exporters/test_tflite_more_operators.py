@@ -191,6 +191,8 @@ CASES: Final[Mapping[str, tuple[tuple[int, ...], Build]]] = {
     "Sub from a constant": (IMAGE, pair("Sub", numbers(6, 1, 1))),
     "Div of a constant": (IMAGE, lambda net, x: str(net.add("Div", net.constant(numbers(4)), net.add("Exp", x)))),
     "Pow of 3": (IMAGE, simple("Pow", np.float32(3))),
+    "Pow of a whole 3": (IMAGE, simple("Pow", np.int64(3))),
+    "Pow of whole numbers": (IMAGE, simple("Pow", np.arange(4, dtype=np.int32))),
     "Pow of a half": (IMAGE, lambda net, x: str(net.add("Pow", net.add("Exp", x), net.constant(np.float32(0.5))))),
     "Mod": (IMAGE, lambda net, x: str(net.add("Mod", x, net.constant(np.float32(0.3)), fmod=1))),
     "Sum": (IMAGE, simple("Sum", numbers(6, 1, 1), numbers(4))),

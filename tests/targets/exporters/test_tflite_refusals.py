@@ -66,6 +66,25 @@ def test_an_operator_nobody_reads_does_not_matter(network: Any, parity: Any) -> 
 
 
 @pytest.mark.parametrize(
+    ("base", "exponent", "says"),
+    [
+        (TensorProto.INT32, np.float32(1.5), "exponent is 1.5, and its base whole numbers"),
+        (TensorProto.INT32, np.int64(-1), "exponent is -1, and its base whole numbers"),
+        (TensorProto.INT32, np.full(3, 1.5, np.float32), "exponents are float32, and its base int32"),
+        (TensorProto.INT64, np.int64(3), "its base is int64"),
+    ],
+)
+def test_a_power_that_no_kernel_takes_is_refused_by_its_node(base: Any, exponent: Any, says: str) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["i"], to=base),
+        helper.make_node("Pow", ["i", "p"], ["j"], "n"),
+        helper.make_node("Cast", ["j"], ["y"], to=TensorProto.FLOAT),
+    ]
+    with pytest.raises(EdgemlError, match=rf"node 'n' \(Pow\).*{says}"):
+        write(model_of(nodes, {"x": [1, 3]}, ["y"], p=exponent))
+
+
+@pytest.mark.parametrize(
     ("node", "says"),
     [
         (helper.make_node("Conv", ["x", "x"], ["y"], "n"), "weight is not constant"),

@@ -90,17 +90,30 @@ def divide(op: Operation) -> None:
 
 @lowers("Pow", any_layout=True)
 def power(op: Operation) -> None:
-    """Write a Pow; squares and roots have kernels of their own, which are faster."""
+    """Write a Pow; squares and roots have kernels of their own, which are faster.
+
+    The kernel wants both of one type, and ONNX lets the exponent have another; the result has the base's.
+    """
     exponent = op.known(1)
     if exponent is not None and exponent.size == 1 and exponent.ndim <= len(op.shape(0)):
         x = op.input(0)
-        if float(exponent.reshape(())) == 2.0:
+        of = float(exponent.reshape(()))
+        if of == 2.0:
             op.write(Op.MUL, [x, x], op.result(x), schema.MulOptionsT())
             return
-        if float(exponent.reshape(())) == 0.5 and x.dtype == FLOAT32:
+        if of == 0.5 and x.dtype == FLOAT32:
             op.write(Op.SQRT, [x], op.result(x))
             return
-    forms = op.aligned()
+        if x.dtype != FLOAT32 and (of < 0 or not of.is_integer()):
+            raise Inexpressible(f"its exponent is {of:g}, and its base whole numbers")
+        forms = [x, number(op, of, x)]
+    else:
+        forms = op.aligned()
+        if forms[0].dtype != FLOAT32 and forms[1].dtype != forms[0].dtype:
+            raise Inexpressible(f"its exponents are {forms[1].dtype}, and its base {forms[0].dtype}")
+        forms[1] = _cast(op, forms[1], forms[0].dtype)
+    if forms[0].dtype not in (FLOAT32, _INT32):
+        raise Inexpressible(f"its base is {forms[0].dtype}, and LiteRT knows powers of float32 and int32")
     op.write(Op.POW, forms, _result(op, forms), schema.PowOptionsT())
 
 
