@@ -111,8 +111,12 @@ def _held(trial: Trial | None) -> str:
 
 
 def range_title(roundings: Iterable[Rounding]) -> str:
-    """Return what the line of the calibration says, of one or several schemes: `99.99 % of the values; biases corrected`."""
-    said = ("; ".join((OBSERVERS.get(r.observer, r.observer), *titles(r))) for r in roundings)
+    """Return what the line of the calibration says, of one or several schemes: `99.99 % of the values (biases corrected)`."""
+    said = []
+    for rounding in roundings:
+        around = ", ".join(titles(rounding))
+        observer = OBSERVERS.get(rounding.observer, rounding.observer)
+        said.append(f"{observer} ({around})" if around else observer)
     return " and ".join(dict.fromkeys(said))
 
 

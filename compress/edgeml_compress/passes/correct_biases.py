@@ -34,7 +34,7 @@ class Params:
         samples: Most samples that the mean error is taken over; fewer where their activations would not fit into memory.
     """
 
-    samples: Annotated[int, Field(ge=1)] = 128
+    samples: Annotated[int, Field(ge=1)] = 64
 
 
 def correct_biases(draft: Draft, params: Params) -> Draft:
