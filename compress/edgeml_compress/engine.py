@@ -29,7 +29,8 @@ from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.roundings import best
 from edgeml_compress.ladder.setting import Ladder, scheme_of, set_up
 from edgeml_compress.making import make
-from edgeml_compress.results import RESULT, CandidateResult, Compression, StepDone, TargetResult
+from edgeml_compress.publishing import publish
+from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
 from edgeml_compress.running import Samples, batches
 from edgeml_compress.source import (
     CALIBRATION_FILE,
@@ -97,7 +98,7 @@ def compress(
         places = _Places(stage, out)
         results = [_result(t, outcomes[t.name], made[t.name][1], limits, places) for t in targets]
         results = [msgspec.structs.replace(r, sensitivity=climbed[r.target].costs) for r in results]
-        _publish(stage, out)
+        publish(stage, out, used=[source.path])
     steps = _steps(source, climbed, next(iter(ladders.values())).trials.judge.count, results)
     done = _document(source, data, results, steps, limits.max_drop)
     return msgspec.structs.replace(done, seconds=time.monotonic() - began)
@@ -236,16 +237,6 @@ def _staging(out: Path) -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     with folder as stage:
         yield Path(stage)
-
-
-def _publish(stage: Path, out: Path) -> None:
-    """Move the files to their places; what an earlier result says of these is gone before the first one moves."""
-    with told(out):
-        (out / RESULT).unlink(missing_ok=True)
-        for path in sorted(p for p in stage.rglob("*") if p.is_file()):
-            place = out / path.relative_to(stage)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
 
 
 def _folder(stage: Path, target: Target) -> Path:

@@ -44,7 +44,7 @@ def make(source: Source, target: Target, recipes: Sequence[Recipe], folder: Path
         folder: For artifacts.
 
     Returns:
-        The candidates, float32 first, and a note for each that was left out.
+        The candidates, float32 first, and a note for each that was left out or is float32 in all but name.
 
     Raises:
         EdgemlError: Not one int8 candidate, or not even float32, can be expressed in the target's format.
@@ -55,7 +55,8 @@ def make(source: Source, target: Target, recipes: Sequence[Recipe], folder: Path
     for recipe in recipes:
         draft = apply(recipe, source.draft(target.scheme))
         twin = next((name for name, encodings in known if encodings == draft.encodings), None)
-        if twin is not None and (twin != FLOAT or "int8" not in recipe.name):
+        needed = "int8" in recipe.name and not any("int8" in m.name for m in made)  # cli.md promises one
+        if twin is not None and not (twin == FLOAT and needed):
             notes.append(f"{recipe.name} was left out: for this model it is the same as {twin}.")
             continue
         artifact = folder / f"{source.path.stem}.{recipe.name}{target.suffix}"
@@ -68,6 +69,8 @@ def make(source: Source, target: Target, recipes: Sequence[Recipe], folder: Path
         known.append((recipe.name, draft.encodings))
         layers = forms(draft.model, draft.encodings)
         made.append(Made(recipe.name, artifact, recipe, _kept(recipe, draft, layers), layers))
+        if twin == FLOAT:
+            notes.append(f"{recipe.name}: nothing in it became integers.")
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
     return made, notes

@@ -8,13 +8,14 @@ The rules are those that ONNX Runtime, OpenVINO and LiteRT have in common:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
 import onnx_ir as ir
 
 from edgeml_compress.layers import WEIGHTS, constant, is_constant, name_of, sole_user
+from edgeml_compress.sizes import sized_by_data
 from edgeml_targets.contract.encodings import Encodings
 
 FUSES: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul"})
@@ -68,7 +69,8 @@ def place(
     wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
     if layers is not None:
         wanted = _chosen(wanted, set(layers))
-    reasons = {node: _reason_for_float(node, encodings, usable) for node in wanted}
+    sized = sized_by_data(model)
+    reasons = {node: _reason_for_float(node, encodings, usable, sized) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
     inside = _fused_away(integer)
     values = {v for node in integer for v in _activations(node) if v not in inside}
@@ -99,7 +101,11 @@ def _chosen(wanted: list[ir.Node], names: set[str]) -> list[ir.Node]:
     return [node for node in wanted if node in reached]
 
 
-def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, bool]) -> str | None:
+def _reason_for_float(
+    node: ir.Node, encodings: Encodings, usable: Mapping[str, bool], sized: Set[ir.Value]
+) -> str | None:
+    if node.op_type == "MatMul" and node.inputs[0] is not None and is_constant(node.inputs[0]):
+        return "its weight stands on the left"
     for index in WEIGHTS.get(node.op_type, ((), None))[0]:
         weight = node.inputs[index] if index < len(node.inputs) else None
         if node.op_type in ("MatMul", "Gather") and weight is not None and not is_constant(weight):
@@ -111,6 +117,8 @@ def _reason_for_float(node: ir.Node, encodings: Encodings, usable: Mapping[str, 
         if encodings.tensors[name_of(weight)].block is not None:
             return "its weight is in blocks, which no integer kernel takes"
     for value in _activations(node):
+        if value in sized:  # ONNX Runtime 1.32: an integer Add or Mul of an empty tensor ends the process
+            return f"the size of {value.name} depends on the data, and integer kernels fail on an empty tensor"
         found = usable.get(name_of(value))
         if found is None:
             return f"{value.name} was not calibrated"
@@ -140,10 +148,10 @@ def _read_in_float(integer: list[ir.Node], float_results: Collection[str]) -> se
 
 def _fused_away(integer: list[ir.Node]) -> set[ir.Value]:
     """Return the tensors between a producer and the activation that runtimes fuse into it."""
-    inside = set()
+    inside, integers = set(), set(integer)
     for node in integer:
         user = sole_user(node.outputs[0]) if node.op_type in FUSES else None
-        if user is not None and user in integer and (user.op_type == "Relu" or _clips_to_six(user)):
+        if user is not None and user in integers and (user.op_type == "Relu" or _clips_to_six(user)):
             inside.add(node.outputs[0])
     return inside
 
@@ -159,6 +167,7 @@ def _groups(integer: list[ir.Node], values: set[ir.Value]) -> tuple[tuple[str, .
 
     def lead(value: ir.Value) -> ir.Value:
         while leader[value] is not value:
+            leader[value] = leader[leader[value]]  # else a long chain is walked again for each of its members
             value = leader[value]
         return value
 

@@ -221,3 +221,14 @@ def test_several_inputs_and_no_batch_axis(graph, tmp_path: Path) -> None:  # typ
     data = CalibrationData(some(32), some(8), some(8))
     found = compress(tmp_path / "cell.onnx", data, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
     assert found.targets[0].chosen.startswith("int8") and found.targets[0].cosine_min > 0.99
+
+
+def test_a_model_without_weights_has_one_int8_candidate_that_says_it_is_float(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    ir.save(graph("t (float[b, 8] x) => (float[b, 8] y) { y = Erf(x) }"), tmp_path / "erf.onnx")
+    x = np.random.default_rng(0).normal(size=(24, 8)).astype(np.float32)
+    data = CalibrationData({"x": x[:8]}, {"x": x[8:16]}, {"x": x[16:]})
+    found = compress(tmp_path / "erf.onnx", data, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
+    assert [c.name for c in found.targets[0].candidates] == ["float32", "int8"]
+    notes = found.targets[0].notes
+    assert "int8: nothing in it became integers." in notes
+    assert "int8-dynamic was left out: for this model it is the same as float32." in notes

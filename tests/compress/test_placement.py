@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from edgeml_compress.placement import Placement, place
@@ -104,3 +107,71 @@ def test_a_sum_of_a_chosen_and_another_layer_stays_in_float(placed) -> None:  # 
     body = "a = Conv(x, w) b = Conv(x, w) y = Add(a, b)"
     assert placed(body, layers=("a",)).groups == (("a",), ("x",))
     assert placed(body, layers=("a", "b")).groups == (("a",), ("b",), ("x",), ("y",))
+
+
+def test_a_product_with_its_weight_on_the_left_stays_in_float(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("y = MatMul(k, x)", weights={"k": np.ones((1, 3, 4, 4), np.float32)})
+    assert found.groups == () and found.kept == ("MatMul y: its weight stands on the left",)
+
+
+EMPTY = {
+    **WEIGHT,
+    "flat": np.array([-1], np.int64),
+    "zero": np.int64(0),
+    "one": np.int64(1),
+    "two": np.array([2], np.int64),
+    "some": np.ones(3, np.bool_),
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "b = Cast <to = 9> (x) m = Reshape(b, flat) f = Reshape(x, flat) k = Compress(f, m)",
+        "z = NonZero(x) t = Transpose(z) k = GatherND(x, t)",
+        "n = ReduceSum <keepdims = 0> (x) i = Cast <to = 7> (n) r = Range(zero, i, one) k = Cast <to = 1> (r)",
+        "n = ReduceMax <keepdims = 0> (x) i = Cast <to = 7> (n) s = Reshape(i, flat) k = ConstantOfShape(s)",
+        "f = Reshape(x, flat) k, i, j, c = Unique(f)",
+        "f = Reshape(x, flat) q = SplitToSequence(f, two) k = SequenceAt(q, zero)",
+    ],
+)
+def test_what_may_be_empty_stays_in_float_with_all_that_follows(placed, body) -> None:  # type: ignore[no-untyped-def]
+    found = placed(f"{body} a = Add(k, k) e = Exp(a) y = Add(e, e)", weights=EMPTY)
+    assert not {"k", "a", "e", "y"} & {name for group in found.groups for name in group}
+    assert [line.split(": ")[0] for line in found.kept if "depends on the data" in line][-2:] == ["Add a", "Add y"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "n = Shape(x) k = ConstantOfShape(n)",  # a free batch is no data
+        "c = NonZero(some) r = Cast <to = 1> (c) k = ReduceMax <keepdims = 0> (r)",
+        "z = NonZero(x) r = Cast <to = 1> (z) k = ReduceSum <keepdims = 0> (r)",  # one number, however many were summed
+        "k = Compress <axis = 1> (x, some)",
+    ],
+)
+def test_what_has_the_size_that_its_inputs_give_becomes_integers(placed, body) -> None:  # type: ignore[no-untyped-def]
+    assert placed(f"{body} y = Add(k, x)", weights=EMPTY).kept == ()
+
+
+def _seconds_for(length: int) -> float:
+    """Return how long placing takes in a chain of convolutions with their Relus, and one of Concats, each deeper."""
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT))
+    weight = ir.Value(name="w", type=x.type, const_value=ir.tensor(WEIGHT["w"]))
+    nodes, last, moved = [], x, x
+    for i in range(length):
+        nodes.append(ir.node("Conv", [last, weight], outputs=[ir.Value(name=f"c{i}", type=x.type)]))
+        nodes.append(ir.node("Relu", nodes[-1].outputs, outputs=[ir.Value(name=f"r{i}", type=x.type)]))
+        last = nodes[-1].outputs[0]
+        nodes.append(ir.node("Concat", [last, moved], {"axis": 1}, outputs=[ir.Value(name=f"m{i}", type=x.type)]))
+        moved = nodes[-1].outputs[0]
+    model = ir.Model(ir.Graph([x], [last, moved], nodes=nodes, initializers=[weight]), ir_version=8)
+    usable = {"x": True, **{v.name or "": True for n in nodes for v in n.outputs}}
+    began = time.process_time()
+    place(model, OPERATORS, ENCODED, usable)
+    return time.process_time() - began
+
+
+def test_placing_takes_time_in_proportion_to_the_nodes() -> None:
+    short, long = (min(_seconds_for(n) for _ in range(3)) for n in (1500, 6000))
+    assert long < 9 * short  # four times the nodes; were each compared with all others, sixteen times
