@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml_bench.feeding import Arrays, shape_sample
+from edgeml_bench.stacking import concatenate, stack
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Session, find_runtime
@@ -25,6 +26,8 @@ Answers = dict[str, npt.NDArray[Any]]
 def answers(artifact: Path, settings: Settings, samples: Mapping[str, npt.NDArray[Any]]) -> Answers:
     """Return every output for all samples, stacked on the first axis, in the samples' order.
 
+    An output whose shape depends on the data is left out: nothing stacks it, and nothing compares it value by value.
+
     Args:
         artifact: A file of the target's runtime.
         settings: The target's.
@@ -33,7 +36,8 @@ def answers(artifact: Path, settings: Settings, samples: Mapping[str, npt.NDArra
             batch is dynamic and stacking does not change the answers (it does where scales are found at run time).
 
     Raises:
-        EdgemlError: The artifact cannot be loaded or run, or the samples do not fit its inputs.
+        EdgemlError: The artifact cannot be loaded or run, the samples do not fit its inputs, or no output has one shape
+            for all samples.
     """
     session = find_runtime(settings.runtime).load(artifact, settings)
     try:
@@ -41,12 +45,19 @@ def answers(artifact: Path, settings: Settings, samples: Mapping[str, npt.NDArra
         count = len(next(iter(given.values())))
         size = _batch(session, given, count, str(artifact))
         if size > 1:
-            parts = [session.run(_stack(session, given, i, min(i + size, count))) for i in range(0, count, size)]
-            return {t.name: np.concatenate([p[t.name] for p in parts]) for t in session.outputs}
+            parts = (session.run(_rows(session, given, i, min(i + size, count))) for i in range(0, count, size))
+            together = concatenate(list(parts))
+            if len(together) == len(session.outputs):
+                return together
         singles = [_single(session, given, i, str(artifact)) for i in range(count)]
         batched = _lack_batch_axis(session, given) and all(_is_batch_of_one(s) for s in singles)
-        join = np.concatenate if batched else np.stack
-        return {t.name: join([s[t.name] for s in singles]) for t in session.outputs}
+        found = concatenate(singles) if batched else stack(singles)
+        if not found:
+            what = f"the shape of {' and '.join(t.name for t in session.outputs)} depends on the data, so answers cannot be compared"
+            raise EdgemlError(
+                what, where=str(artifact), mend="export it with an output of one shape as well, as scores"
+            )
+        return found
     finally:
         session.close()
 
@@ -79,21 +90,26 @@ def _batch(session: Session, given: Arrays, count: int, where: str) -> int:
     tried = min(TRIED, count)
     singles = [_single(session, given, i, where) for i in range(tried)]
     try:
-        stacked = session.run(_stack(session, given, 0, tried))
+        stacked = session.run(_rows(session, given, 0, tried))
     except EdgemlError:
         return 1  # the first axis takes any size, but is no batch; one at a time it ran
     for name, together in stacked.items():
         if together.shape[:1] != (tried,) or not all(s[name].shape[:1] == (1,) for s in singles):
             return 1
-        alone = np.concatenate([s[name] for s in singles])
-        if alone.shape != together.shape or not _same(alone, together):
+        alone = concatenate([{name: s[name]} for s in singles]).get(name)
+        if alone is None or alone.shape != together.shape or not _same(alone, together):
             return 1
     sample_bytes = max(sum(given[t.name][0].nbytes for t in session.inputs), 1)
     return int(np.clip(MOST_BATCH_BYTES // sample_bytes, 1, MOST_BATCH))
 
 
 def _same(alone: npt.NDArray[Any], together: npt.NDArray[Any]) -> bool:
-    """Tell whether each sample's answers differ by no more than `SAME` of its own largest; a quiet one must not drown."""
+    """Tell whether each sample's answers differ by no more than `SAME` of its own largest; a quiet one must not drown.
+
+    What is no number, as text, must be equal.
+    """
+    if alone.dtype.kind not in "biuf":
+        return bool(np.array_equal(alone, together))
     first, second = (a.reshape(len(a), -1).astype(np.float64) for a in (alone, together))
     largest = np.abs(first).max(axis=1, keepdims=True, initial=0.0)
     return bool(np.all((np.abs(first - second) <= SAME * largest) | (np.isnan(first) & np.isnan(second))))
@@ -103,7 +119,7 @@ def _single(session: Session, given: Arrays, index: int, where: str) -> Answers:
     return session.run({t.name: shape_sample(t, given[t.name][index], where=where) for t in session.inputs})
 
 
-def _stack(session: Session, given: Arrays, begin: int, end: int) -> Arrays:
+def _rows(session: Session, given: Arrays, begin: int, end: int) -> Arrays:
     return {t.name: np.ascontiguousarray(given[t.name][begin:end], dtype=t.dtype) for t in session.inputs}
 
 

@@ -66,6 +66,7 @@ def shape_sample(tensor: Tensor, sample: npt.NDArray[Any], *, where: str) -> npt
     Raises:
         EdgemlError: Its rank, a size or its type does not fit.
     """
+    sample = np.asarray(sample)  # an element of an array of text is no array
     shaped = sample[None] if sample.ndim == len(tensor.shape) - 1 else sample
     fits = len(shaped.shape) == len(tensor.shape) and all(
         wanted in (-1, size) for wanted, size in zip(tensor.shape, shaped.shape, strict=True)

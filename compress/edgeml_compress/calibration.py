@@ -29,7 +29,8 @@ from edgeml_targets.contract.progress import SILENT, Progress
 
 SCHEMA: Final = "edgeml.calibration/2"
 BINS: Final = 2_048
-HELD_VALUES: Final = 1 << 14  # of a tensor, until they are counted: a call of numpy costs as much as a thousand values
+HELD_BYTES: Final = 1 << 16  # of a tensor, until they are counted: a call of numpy costs as much as a thousand values
+ARRAY_BYTES: Final = 128  # that an array takes besides its values: many parts of one value each would hold megabytes
 MOST_WORKERS: Final = 4  # samples that are run at once, each with activations of its own
 TOLD_PARTS: Final = 200  # how often progress is told of
 
@@ -149,7 +150,7 @@ def calibrate(
     """Run `model` over `samples` and count what each of its float tensors held.
 
     Args:
-        model: A prepared graph: named values, inferred types.
+        model: A prepared graph: named values, inferred types. Of one without a float32 tensor nothing is run.
         samples: An array an input; the first axis counts samples, 1 or more.
         source: Kept in the result, see `Calibration`.
         threads: How many work at once; 0 for one a core.
@@ -161,10 +162,12 @@ def calibrate(
     """
     clipped = _clipped_next(model)
     names = [name for name in observed(model) if name not in clipped]
+    count = min(len(a) for a in samples.values())
+    if not names:
+        return Calibration(source=source, samples=count)
     threads = threads or cores()
     workers = min(threads, MOST_WORKERS)
     watch = Watch(model, names, single=single_symbols(model, samples), threads=threads // workers)
-    count = min(len(a) for a in samples.values())
     tallies = {name: _Tally() for name in names}
     every = max(count // TOLD_PARTS, 1)
     feeds = (batch.feed for batch in batches(model, samples, most=1))
@@ -174,7 +177,8 @@ def calibrate(
         if done % every == 0 or done == count:
             progress.advance(done, count, f"{done:,} of {count:,} samples")
     tensors = {name: tally.seen() for name, tally in tallies.items()}
-    tensors |= {name: tensors[kept] for name, kept in clipped.items()}
+    for name, kept in reversed(clipped.items()):  # what a clip leaves may be clipped again
+        tensors[name] = tensors[kept]
     return Calibration(source=source, samples=count, tensors={name: tensors[name] for name in observed(model)})
 
 
@@ -230,7 +234,7 @@ class _Tally:
     def __init__(self) -> None:
         self._low, self._high = math.inf, -math.inf
         self._broken = self._samples = self._low_sum = self._high_sum = 0
-        self._counter, self._held, self._held_values = Counter(bins=BINS), list[Floats](), 0
+        self._counter, self._held, self._held_bytes = Counter(bins=BINS), list[Floats](), 0
 
     def add(self, seen: Glimpse | None) -> None:
         """Count one sample; `None` is one that held a value that is not finite."""
@@ -244,8 +248,8 @@ class _Tally:
         self._low_sum += _units(seen.low)
         self._high_sum += _units(seen.high)
         self._held.append(seen.part)
-        self._held_values += seen.part.size
-        if self._held_values >= HELD_VALUES:
+        self._held_bytes += seen.part.nbytes + ARRAY_BYTES
+        if self._held_bytes >= HELD_BYTES:
             self._count()
 
     def seen(self) -> Seen:
@@ -257,7 +261,7 @@ class _Tally:
     def _count(self) -> None:
         if self._held:
             self._counter.add(np.concatenate(self._held))
-        self._held, self._held_values = [], 0
+        self._held, self._held_bytes = [], 0
 
 
 def _clipped_next(model: ir.Model) -> dict[str, str]:

@@ -28,6 +28,7 @@ from edgeml_compress.ladder.climb import Climbed, climb
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.roundings import best
 from edgeml_compress.ladder.setting import Ladder, scheme_of, set_up
+from edgeml_compress.layers import name_of
 from edgeml_compress.making import make
 from edgeml_compress.publishing import publish
 from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
@@ -133,9 +134,11 @@ def _document(
 
 def _held(source: Source, data: CalibrationData) -> Held:
     reference = reference_answers(source, data.evaluation)
-    check_labels(reference, data.evaluation_labels, str(source.path))
+    names = [name_of(output) for output in source.model.graph.outputs]
+    check_labels(reference, data.evaluation_labels, str(source.path), name=names[0])
     feed = next(batches(source.model, data.evaluation, most=1)).feed
-    return Held(data.evaluation, reference, data.evaluation_labels, feed)
+    unjudged = tuple(name for name in names if name not in reference)
+    return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
 
 
 def _climb(source: Source, targets: Sequence[Target], ladders: Mapping[str, Ladder], held: Held) -> dict[str, Climbed]:

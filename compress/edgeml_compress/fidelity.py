@@ -27,11 +27,13 @@ class Fidelity:
             integers or truth values counts with the share of its values that are equal: of class ids a cosine says nothing.
         left_out: Pairs of output and sample whose float answer is next to nothing.
         not_finite: Pairs of output and sample whose float answer is not finite; left out, too.
+        apart: Outputs that have other shapes here than the float model's, see `shaped_apart`; left out, too.
     """
 
     cosine_min: float | None
     left_out: int
     not_finite: int = 0
+    apart: tuple[str, ...] = ()
 
 
 def fidelity(reference: Answers, answers: Answers) -> Fidelity:
@@ -54,7 +56,7 @@ def fidelity(reference: Answers, answers: Answers) -> Fidelity:
         left_out += int((~judged).sum())
         if judged.any():
             worst.append(float(_cosines(expected[judged], got[judged]).min()))
-    return Fidelity(min(worst) if worst else None, left_out, not_finite)
+    return Fidelity(min(worst) if worst else None, left_out, not_finite, shaped_apart(reference, answers))
 
 
 def relative_error(reference: Answers, answers: Answers) -> float:
@@ -67,15 +69,25 @@ def relative_error(reference: Answers, answers: Answers) -> float:
     return max([*errors, *(1 - share for share in _equal_shares(reference, answers))], default=0.0)
 
 
+def shaped_apart(reference: Answers, answers: Answers) -> tuple[str, ...]:
+    """Return the float model's outputs that cannot be compared value by value: their shape depends on the data.
+
+    Either `answers` lack them, since no array held them, or it has another number of values.
+    """
+    return tuple(name for name, e in reference.items() if name not in answers or answers[name].size != e.size)
+
+
 def _equal_shares(reference: Answers, answers: Answers) -> list[float]:
     """Return for each output of integers or truth values the share of values that are equal, 0 to 1."""
-    whole = {name: expected for name, expected in reference.items() if expected.dtype.kind in "iub" and expected.size}
+    apart = shaped_apart(reference, answers)
+    whole = {n: e for n, e in reference.items() if e.dtype.kind in "iub" and e.size and n not in apart}
     return [float(np.mean(expected == np.reshape(answers[name], expected.shape))) for name, expected in whole.items()]
 
 
 def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Floats, Floats]]:
+    apart = shaped_apart(reference, answers)
     for name, expected in reference.items():
-        if expected.dtype.kind == "f" and expected.size:
+        if expected.dtype.kind == "f" and expected.size and name not in apart:
             rows = len(expected)
             with np.errstate(invalid="ignore"):
                 yield np.float64(expected).reshape(rows, -1), np.float64(answers[name]).reshape(rows, -1)

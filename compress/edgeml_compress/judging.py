@@ -43,6 +43,7 @@ class Held:
     reference: Answers
     labels: Labels | None
     feed: Tensors  # one sample as the model takes it
+    unjudged: tuple[str, ...] = ()  # outputs that are not in the reference: their shape depends on the data
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     not_finite = max(f.fidelity.not_finite for f in figures)
     if not_finite:
         notes.append(f"{not_finite} of the float model's own answers are not finite; they could not be judged.")
+    unjudged = dict.fromkeys([*held.unjudged, *(name for f in figures for name in f.fidelity.apart)])
+    if unjudged:
+        notes.append(f"The shape of {' and '.join(unjudged)} depends on the data: not judged.")
     why_not = obstacle(target)
     if why_not is not None or settings is None:
         why = why_not.what if why_not is not None else "its runtime is not here"

@@ -22,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from edgeml_compress.layers import weights
+from edgeml_compress.layers import WEIGHTS, is_constant, weights
 from edgeml_compress.naming import graphs, name_uniquely
 from edgeml_compress.removing import remove_unused
 from edgeml_compress.rewrites.drop_identities import drop_identities
@@ -55,6 +55,10 @@ QUANTIZED: Final = frozenset(
     "DynamicQuantizeMatMul MatMulIntegerToFloat QAttention QGemm GatherBlockQuantized".split()
 )
 """Operators of quantized models, ONNX's own and ONNX Runtime's; those that begin with QLinear are, too."""
+OTHER_FLOATS: Final = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+SEQUENCES: Final = frozenset(
+    "SequenceConstruct SequenceInsert SequenceErase SequenceEmpty SplitToSequence SequenceMap".split()
+)
 LEAST_STORED: Final = 256  # integers that a Cast turns into floats: as many are weights that were stored smaller
 
 
@@ -79,7 +83,7 @@ def prepare(model: ir.Model, *, where: str) -> Prepared:
         where: Its file, for errors.
 
     Raises:
-        EdgemlError: It is quantized already, or a weight is not finite.
+        EdgemlError: It is quantized already, or a weight is half, double or not finite.
     """
     ready = lift(model, where=where)
     changes = dict.fromkeys((rewrite.__name__ for rewrite in (*KNOWING, *TIDYING, *SIMPLIFYING)), 0)
@@ -108,7 +112,7 @@ def lift(model: ir.Model, *, where: str) -> ir.Model:
     """Return the least that quantization needs: steps 1 and 2. `model` itself is not changed.
 
     Raises:
-        EdgemlError: It is quantized already, or a weight is not finite.
+        EdgemlError: It is quantized already, or a weight is half, double or not finite.
     """
     _refuse_quantized(model, where)
     ready = model.clone()
@@ -117,6 +121,7 @@ def lift(model: ir.Model, *, where: str) -> ir.Model:
     _lift_constants(ready)
     common.ClearMetadataAndDocStringPass()(ready)
     _infer(ready)
+    _refuse_other_floats(ready, where)
     _refuse_broken_weights(ready, where)
     return ready
 
@@ -147,6 +152,10 @@ def _raised(model: ir.Model) -> ir.Model:
 
 def _infer(model: ir.Model) -> None:
     common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    for value in (value for graph in graphs(model) for node in graph for value in node.outputs):
+        maker = value.producer()
+        if maker is not None and maker.op_type in SEQUENCES and isinstance(value.type, ir.TensorType):
+            value.type, value.shape = None, None  # the pass takes the type of a sequence's elements for its own
 
 
 def _run(rewrite: Rewrite, model: ir.Model, changes: dict[str, int]) -> int:
@@ -178,6 +187,16 @@ def _expands(node: ir.Node) -> bool:
 def _everywhere(model: ir.Model) -> list[ir.Graph | ir.Function]:
     functions = list(model.functions.values())
     return [*graphs(model), *functions, *(graph for function in functions for graph in function.subgraphs())]
+
+
+def _refuse_other_floats(model: ir.Model, where: str) -> None:
+    """Refuse weights that are multiplied with as another float than float32; those that a Cast widens first are fine."""
+    for node in (node for graph in graphs(model) for node in graph if node.domain == ""):
+        for index in WEIGHTS.get(node.op_type, ((),))[0]:
+            weight = node.inputs[index] if index < len(node.inputs) else None
+            if weight is not None and is_constant(weight) and weight.dtype in OTHER_FLOATS:
+                what = f"weight {weight.name} is {weight.dtype.name.lower()}, {node.op_type} computes with it as it is"
+                raise EdgemlError(what, where=where, mend="give the float32 model")
 
 
 def _refuse_broken_weights(model: ir.Model, where: str) -> None:

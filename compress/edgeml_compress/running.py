@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeml_bench.stacking import stack
 from edgeml_compress.layers import name_of
 
 T = TypeVar("T")
@@ -81,6 +82,13 @@ def batches(model: ir.Model, samples: Samples, most: int = MOST_BATCH) -> Iterat
     for first in range(0, count, step):
         rows = {name: samples[name][first : first + step] for name in inputs}
         yield Batch(min(step, count - first), {name: _fed(value, rows[name]) for name, value in inputs.items()})
+
+
+def run_each(session: Any, model: ir.Model, samples: Samples) -> dict[str, npt.NDArray[Any]]:
+    """Return every output of a model's session for all samples, one sample a run, as `edgeml_bench.stacking.stack` does."""
+    names = [output.name for output in session.get_outputs()]
+    runs = (session.run(names, dict(batch.feed)) for batch in batches(model, samples, most=1))
+    return stack([dict(zip(names, run, strict=True)) for run in runs])
 
 
 def in_turn(run: Callable[[Feed], T], feeds: Iterable[Feed], workers: int) -> Iterator[T]:

@@ -32,6 +32,8 @@ def pairwise_limit(values: Floats, axis: int | None, *, highest: int, most: int)
     if axis is None:
         largest = np.abs(np.asarray(values, np.float64)).max(initial=0.0)
         return np.asarray(max(largest, 2 * largest * highest / most))
+    if values.size == 0:
+        return np.zeros(values.shape[axis])
     rows = np.moveaxis(np.asarray(values, np.float64), axis, 0)
     rows = rows.reshape(rows.shape[0], rows.shape[1] if rows.ndim > 1 else 1, -1)  # channel, input channel, position
     blocked = _largest_pair(np.swapaxes(rows, 1, 2))

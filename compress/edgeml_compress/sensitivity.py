@@ -14,7 +14,7 @@ from edgeml_compress.fidelity import Answers, relative_error
 from edgeml_compress.layers import weights
 from edgeml_compress.recipe import apply
 from edgeml_compress.results import LayerSensitivity as LayerSensitivity
-from edgeml_compress.running import Samples, batches, open_session
+from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.progress import SILENT, Progress
@@ -58,7 +58,7 @@ def sensitivity(
     before = None if labels is None else cross_entropy(_first(reference), labels)
     found: list[LayerSensitivity] = []
     for done, (node, values) in enumerate(layers.items()):
-        got = _answers(source.model, alone(node, full), samples)
+        got = run_each(open_session(write_graph(source.model, alone(node, full))), source.model, samples)
         error = relative_error(reference, got)
         loss = error if labels is None or before is None else cross_entropy(_first(got), labels) - before
         found.append(
@@ -108,13 +108,6 @@ def _layers(model: ir.Model, full: Encodings) -> dict[ir.Node, int]:
             if any(v is not None and not v.is_initializer() and v.name in full.tensors for v in user.inputs):
                 found[user] = found.get(user, 0) + weight.values.size
     return found
-
-
-def _answers(model: ir.Model, encodings: Encodings, samples: Samples) -> Answers:
-    session = open_session(write_graph(model, encodings))
-    names = [output.name for output in session.get_outputs()]
-    parts = [session.run(names, dict(batch.feed)) for batch in batches(model, samples, most=1)]
-    return {name: np.stack([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
 def _first(answers: Answers) -> npt.NDArray[np.floating]:

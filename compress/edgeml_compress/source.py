@@ -20,13 +20,14 @@ from edgeml_compress.layers import weights
 from edgeml_compress.naming import graphs
 from edgeml_compress.passes import Draft
 from edgeml_compress.preparation import lift, prepare
-from edgeml_compress.running import Samples, batches, open_session
+from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.models import read_model
+from edgeml_targets.runtimes.onnxruntime import errors
 from edgeml_targets.target import Scheme
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -75,7 +76,7 @@ class Source:
         path: Its file.
         model: Its prepared graph.
         changes: How often each rewrite found something to do while preparing, by its name; empty when all were undone.
-        moved: The worst cosine between the answers before and after preparing.
+        moved: The worst cosine between the answers before and after preparing; 0 where ONNX Runtime refused the graph.
         calibration: What its tensors held.
         samples: What was calibrated on.
         beside: The files of weights beside it, when it has any.
@@ -106,7 +107,8 @@ class Source:
 
 
 def read_source(path: Path, tried: Samples) -> Source:
-    """Read and prepare a model; where that would change its answers for the samples `tried`, the graph is left as it is.
+    """Read and prepare a model; where that would change its answers for the samples `tried`, or ONNX Runtime would not take it
+    any more, the graph is left as it is.
 
     Raises:
         EdgemlError: The model cannot be read, is quantized already or has broken weights, or does not take the samples.
@@ -116,7 +118,10 @@ def read_source(path: Path, tried: Samples) -> Source:
     plain = lift(model, where=where)  # refuses a model that is quantized already or whose weights are broken
     expected = answers(path, REFERENCE, few)  # refuses, in a line, what ONNX Runtime cannot run
     prepared = prepare(model, where=where)
-    moved = fidelity(expected, _answers(prepared.model, few)).cosine_min
+    try:
+        moved = fidelity(expected, run_each(open_session(prepared.model), prepared.model, few)).cosine_min
+    except errors():  # the model as it was read runs, this one does not
+        moved = 0.0
     if moved is None:  # no answer of these samples can be judged
         moved = 1.0
     graph, changes = (prepared.model, prepared.changes) if moved >= SAME else (plain, {})
@@ -139,15 +144,24 @@ def reference_answers(source: Source, samples: Samples) -> Answers:
     return answers(source.path, REFERENCE, samples)
 
 
-def check_labels(reference: Answers, labels: Labels | None, where: str) -> None:
+def check_labels(reference: Answers, labels: Labels | None, where: str, *, name: str) -> None:
     """Refuse labels that the model's first output has no score for.
 
+    Args:
+        reference: What the float model answers.
+        labels: Classes, or none.
+        where: The model's file.
+        name: The first output's.
+
     Raises:
-        EdgemlError: A label is below 0, or there are not so many scores.
+        EdgemlError: A label is below 0, there are not so many scores, or the output has another shape for each sample.
     """
     if labels is None or len(labels) == 0:
         return
-    name, scores = next(iter(reference.items()))
+    if name not in reference:
+        what = f"the labels are read from output {name}, whose shape depends on the data"
+        raise EdgemlError(what, where=where, mend="export the model with its scores first, or leave the labels out")
+    scores = reference[name]
     classes = int(np.prod(scores.shape[1:], dtype=np.int64))
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
@@ -207,10 +221,3 @@ def _load(saved: Path, fingerprint: str, model: ir.Model) -> Calibration | None:
     except EdgemlError:  # written by another version: it is made anew
         return None
     return found if found.source == fingerprint and set(observed(model)) == set(found.tensors) else None
-
-
-def _answers(model: ir.Model, samples: Samples) -> Answers:
-    session = open_session(model)
-    names = [output.name for output in session.get_outputs()]
-    parts = [session.run(names, dict(batch.feed)) for batch in batches(model, samples, most=1)]
-    return {name: np.stack([part[i] for part in parts]) for i, name in enumerate(names)}

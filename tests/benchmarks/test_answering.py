@@ -100,3 +100,45 @@ def test_a_fixed_batch_of_1_answers_one_row_a_sample(tmp_path: Path) -> None:
 def test_samples_that_do_not_fit_are_refused(tiny_cnn: Path, samples: dict[str, np.ndarray], said: str) -> None:
     with pytest.raises(EdgemlError, match=said):
         answers(tiny_cnn, ONNXRUNTIME, samples)
+
+
+def test_text_passes_through(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Identity", ["s"], ["t"])]
+    model = write(tmp_path / "text.onnx", nodes, [[("x", ["b", 2]), ("s", ["b"])], [("y", ["b", 2]), ("t", ["b"])]])
+    read = onnx.load(model)
+    for port in (read.graph.input[1], read.graph.output[1]):
+        port.type.tensor_type.elem_type = TensorProto.STRING
+    onnx.save(read, model)
+    x, text = np.arange(10, dtype=np.float32).reshape(5, 2), np.array(["a", "b", "c", "d", "e"])
+    found = answers(model, ONNXRUNTIME, {"x": x, "s": text})
+    np.testing.assert_array_equal(found["y"], x)
+    assert found["t"].ravel().tolist() == text.tolist()
+
+
+FOUND = [helper.make_node("NonZero", ["x"], ["at"])]
+SPARSE = np.float32([[1, 0, 0], [1, 1, 0], [0, 0, 1]])
+
+
+def test_an_output_whose_shape_depends_on_the_data_is_left_out(tmp_path: Path) -> None:
+    nodes = [*FOUND, helper.make_node("Cast", ["at"], ["z"], to=1), helper.make_node("Relu", ["x"], ["y"])]
+    model = write(tmp_path / "found.onnx", nodes, [[("x", ["b", 3])], [("z", [2, "k"]), ("y", ["b", 3])]])
+    found = answers(model, ONNXRUNTIME, {"x": SPARSE})
+    assert list(found) == ["y"]
+    np.testing.assert_array_equal(found["y"].reshape(3, 3), SPARSE)
+
+
+def test_a_row_whose_length_depends_on_the_data_is_left_out(tmp_path: Path) -> None:
+    """Its first axis counts samples as a batch does, and the first 64 stacked answer as they do alone."""
+    nodes = [helper.make_node("ReduceMax", ["x"], ["most"], axes=[0], keepdims=0)]
+    nodes += [helper.make_node("Compress", ["x", "kept"], ["z"], axis=1), helper.make_node("Relu", ["x"], ["y"])]
+    nodes.insert(1, helper.make_node("Cast", ["most"], ["kept"], to=TensorProto.BOOL))
+    model = write(tmp_path / "rows.onnx", nodes, [[("x", ["b", 3])], [("z", ["b", "k"]), ("y", ["b", 3])]])
+    assert list(answers(model, ONNXRUNTIME, {"x": np.float32([[1, 0, 0]] * 64 + [[1, 1, 0]])})) == ["y"]
+    assert list(answers(model, ONNXRUNTIME, {"x": SPARSE})) == ["y"]
+
+
+def test_a_model_of_which_nothing_can_be_compared_is_refused_in_a_line(tmp_path: Path) -> None:
+    nodes = [*FOUND, helper.make_node("Cast", ["at"], ["z"], to=1)]
+    model = write(tmp_path / "found.onnx", nodes, [[("x", ["b", 3])], [("z", [2, "k"])]])
+    with pytest.raises(EdgemlError, match=r"found\.onnx: the shape of z depends on the data, so .*; export it with"):
+        answers(model, ONNXRUNTIME, {"x": SPARSE})

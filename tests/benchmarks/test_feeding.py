@@ -63,3 +63,7 @@ def test_a_file_without_arrays_is_refused_and_named(content: bytes | None, tmp_p
         file.write_bytes(content)
     with pytest.raises(EdgemlError, match=r"inputs\.npz"):
         read_inputs(file)
+
+
+def test_a_sample_of_text_that_is_no_array_is_taken() -> None:
+    assert shape_sample(Tensor("s", "str", (-1,)), np.array(["a", "b"])[0], where="m").tolist() == ["a"]

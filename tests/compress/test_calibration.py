@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -20,14 +21,16 @@ from hypothesis.extra.numpy import arrays
 from edgeml_compress import Calibration, calibrate, prepare
 from edgeml_compress.calibration import (
     BINS,
+    HELD_BYTES,
     Seen,
+    _Tally,
     calibrate_parts,
     merge_calibrations,
     merge_seen,
     observed,
     see,
 )
-from edgeml_compress.observing import COUNTED_VALUES
+from edgeml_compress.observing import COUNTED_VALUES, glimpse
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.histogram import histogram
 from edgeml_targets.models import read_model
@@ -138,3 +141,29 @@ def test_a_calibration_of_an_older_version_is_refused_in_one_line(tmp_path: Path
         EdgemlError, match=r"c\.msgpack: its schema is 'edgeml\.calibration/1', known is [^\n]*; calibrate again$"
     ):
         Calibration.load(tmp_path / "c.msgpack")
+
+
+def test_a_model_without_a_float32_tensor_has_an_empty_calibration(graph: Graph) -> None:
+    model = graph("t (double[b, 4] x) => (double[b, 4] y) { y = Relu(x) }")
+    found = calibrate(prepare(model, where="t").model, {"x": np.ones((3, 4))}, source="hash")
+    assert found == Calibration(source="hash", samples=3)
+
+
+def test_what_is_clipped_twice_has_the_last_ones_range(graph: Graph) -> None:
+    model = graph("t (float[b, 4] x) => (float[b, 4] y) { a = Abs(x)\n c = Relu(a)\n y = Relu(c) }")
+    found = calibrate(prepare(model, where="t").model, {"x": np.float32([[1, 2, 3, 4], [0, 0, 0, 5]])}).tensors
+    assert found["a"] == found["c"] == found["y"] and found["y"].high == 5
+
+
+def test_many_samples_of_one_value_are_held_in_few_bytes() -> None:
+    """Of 10,000 arrays of one value each, a view with its buffer takes 200 bytes and more."""
+    tally = _Tally()
+    tracemalloc.start()
+    try:
+        for value in range(10_000):
+            tally.add(glimpse(np.float32([value])))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * HELD_BYTES
+    assert tally.seen().counts.total == 10_000

@@ -223,6 +223,17 @@ def test_several_inputs_and_no_batch_axis(graph, tmp_path: Path) -> None:  # typ
     assert found.targets[0].chosen.startswith("int8") and found.targets[0].cosine_min > 0.99
 
 
+def test_an_output_whose_shape_depends_on_the_data_is_told_of(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    text = "t (float[b, 32] x) => (float[b, 16] y, int64[2, k] at) { y = MatMul(x, w)\n z = Relu(y)\n at = NonZero(z) }"
+    ir.save(graph(text, {"w": rng.standard_normal((32, 16)).astype(np.float32)}), tmp_path / "found.onnx")
+    x = rng.standard_normal((48, 32)).astype(np.float32)
+    data = CalibrationData({"x": x[:16]}, {"x": x[16:32]}, {"x": x[32:]})
+    found = compress(tmp_path / "found.onnx", data, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
+    assert "The shape of at depends on the data: not judged." in found.targets[0].notes
+    assert found.targets[0].cosine_min is not None and found.targets[0].cosine_min > 0.99
+
+
 def test_a_model_without_weights_has_one_int8_candidate_that_says_it_is_float(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     ir.save(graph("t (float[b, 8] x) => (float[b, 8] y) { y = Erf(x) }"), tmp_path / "erf.onnx")
     x = np.random.default_rng(0).normal(size=(24, 8)).astype(np.float32)

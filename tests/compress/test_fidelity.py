@@ -98,3 +98,11 @@ def test_what_float_itself_cannot_say_is_counted_apart(width: int) -> None:
     reference[1] = np.nan
     found = fidelity({"y": reference}, {"y": np.ones((4, width))})
     assert (found.not_finite, found.left_out, found.cosine_min) == (1, 0, pytest.approx(1.0))
+
+
+def test_an_output_of_another_size_is_left_out_and_told() -> None:
+    reference = {"y": np.ones((2, WIDE)), "at": np.ones((2, 5), np.int64), "gone": np.ones((2, WIDE))}
+    answers = {"y": np.ones((2, WIDE)), "at": np.ones((2, 4), np.int64)}
+    found = fidelity(reference, answers)
+    assert found.apart == ("at", "gone") and found.cosine_min == pytest.approx(1.0)
+    assert relative_error(reference, answers) == pytest.approx(0)

@@ -240,3 +240,29 @@ def test_what_only_an_unused_branch_reads_goes_with_it(graph) -> None:  # type: 
  y = Abs(x) }"""
     found = prepare(graph(text, {"w": np.ones((4, 4), np.float32)}), where="t").model
     assert kinds(found) == ["Abs"] and not found.graph.initializers
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_a_weight_that_is_half_or_double_is_refused(kind, graph) -> None:  # type: ignore[no-untyped-def]
+    name = {np.float16: "float16", np.float64: "double"}[kind]
+    text = f"t ({name}[b, 5] x) => ({name}[b, 4] y) {{ y = MatMul(x, w) }}"
+    model = graph(text, {"w": np.ones((5, 4), kind)})
+    with pytest.raises(EdgemlError, match=rf"^a\.onnx: weight w is {name}, .*; give the float32 model$"):
+        prepare(model, where="a.onnx")
+
+
+def test_a_weight_that_is_stored_as_half_and_widened_is_fine(graph) -> None:  # type: ignore[no-untyped-def]
+    text = "t (float[b, 5] x) => (float[b, 4] y) { wide = Cast<to = 1>(w)\n y = MatMul(x, wide) }"
+    assert len(weights(prepare(graph(text, {"w": np.ones((5, 4), np.float16)}), where="t").model)) == 1
+
+
+def test_a_constant_sequence_stays_a_sequence(graph, run) -> None:  # type: ignore[no-untyped-def]
+    text = """t (float[b, 8] x, int64 i) => (float[b, 8] y) {
+        s = SequenceConstruct(one, two)
+        w = SequenceAt(s, i)
+        y = MatMul(x, w)
+    }"""
+    model = graph(text, {name: RNG.standard_normal((8, 8)).astype(np.float32) for name in ("one", "two")})
+    found = prepare(model, where="t").model
+    assert kinds(found) == ["SequenceConstruct", "SequenceAt", "MatMul"]
+    expect_same_answers(model, found, run, {"x": RNG.standard_normal((2, 8)).astype(np.float32), "i": np.array(1)})

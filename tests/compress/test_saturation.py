@@ -50,3 +50,8 @@ def test_the_channels_may_lie_last() -> None:
     weight = np.random.default_rng(0).standard_normal((8, 5))
     limit = pairwise_limit(weight, 1, highest=127, most=MOST)
     np.testing.assert_array_equal(limit, pairwise_limit(weight.T.copy(), 0, highest=127, most=MOST))
+
+
+def test_a_weight_without_values_has_no_limits_above_0() -> None:
+    for shape, axis in (((64, 0), 1), ((0, 64), 1), ((4, 0, 3), 0)):
+        assert pairwise_limit(np.zeros(shape), axis, highest=127, most=MOST).tolist() == [0.0] * shape[axis]

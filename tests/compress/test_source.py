@@ -11,9 +11,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeml_compress import CalibrationData
+from edgeml_compress import CalibrationData, source
 from edgeml_compress.observing import Watch
-from edgeml_compress.source import all_alike, calibrated, read_source
+from edgeml_compress.preparation import Prepared
+from edgeml_compress.source import all_alike, calibrated, check_labels, read_source
 from edgeml_targets.contract.errors import EdgemlError
 
 GOOD = {"x": np.arange(24, dtype=np.float32).reshape(6, 4), "n": np.arange(6)}
@@ -99,3 +100,18 @@ def test_weights_that_changed_beside_the_file_are_calibrated_anew(tiny_cnn: Path
     (weights * 2).tofile(tmp_path / "tiny.data")
     again = calibrated(read_source(path, x), x, saved)
     assert again.calibration.tensors["relu1"].high > 1.5 * first.calibration.tensors["relu1"].high
+
+
+def test_a_graph_that_onnx_runtime_refuses_once_prepared_is_left_as_it_was(
+    tiny_cnn: Path, images: Any, graph: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = graph("t (float[b, 4] x) => (float[b, 4] y) { y = com.microsoft.Lotus(x) }")
+    monkeypatch.setattr(source, "prepare", lambda model, where: Prepared(broken, {"fold_constants": 1}))
+    found = read_source(tiny_cnn, {"x": images(4)})
+    assert (found.moved, found.changes) == (0.0, {})
+    assert [n.op_type for n in found.model.graph] == [n.op_type for n in ir.load(tiny_cnn).graph]
+
+
+def test_labels_are_not_read_from_another_output_than_the_first() -> None:
+    with pytest.raises(EdgemlError, match="read from output at, whose shape depends on the data"):
+        check_labels({"scores": np.zeros((2, 10))}, np.array([0, 1]), "m.onnx", name="at")

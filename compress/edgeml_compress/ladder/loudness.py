@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeml_bench.stacking import stack
 from edgeml_compress.fidelity import relative_error
 from edgeml_compress.layers import Weight, name_of
 from edgeml_compress.running import Samples, batches, open_session
@@ -42,8 +42,8 @@ def loudness(
     session = open_session(_with_inputs(model, outside), names)
 
     def answers(given: Arrays) -> Arrays:
-        parts = [session.run(names, {**feed, **given}) for feed in feeds]
-        return {name: np.stack([part[i] for part in parts]) for i, name in enumerate(names)}
+        runs = (session.run(names, {**feed, **given}) for feed in feeds)
+        return stack([dict(zip(names, run, strict=True)) for run in runs])
 
     expected, found = answers({}), dict.fromkeys(weights, 0.0)
     for name, weight in outside.items():

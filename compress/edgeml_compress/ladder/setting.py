@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
+from edgeml_bench.stacking import concatenate
 from edgeml_compress.ladder.roundings import Tried, try_observers
 from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
-from edgeml_compress.running import Samples
 from edgeml_compress.source import CalibrationData, Source, reference_answers
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.target import Scheme, Target
@@ -94,10 +92,7 @@ def _wider(source: Source, data: CalibrationData, judge: Judge) -> Callable[[], 
         if judge.labels is not None or more <= 0:
             return judge
         others = {name: data.ranges[name][:more] for name in judge.samples}
-        return Judge(_joined(judge.samples, others), _joined(judge.reference, reference_answers(source, others)), None)
+        reference = concatenate([judge.reference, reference_answers(source, others)])
+        return Judge(concatenate([judge.samples, others]), reference, None)
 
     return wide
-
-
-def _joined(first: Samples, second: Samples) -> Samples:
-    return {name: np.concatenate([first[name], second[name]]) for name in first}

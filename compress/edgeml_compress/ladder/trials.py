@@ -13,7 +13,7 @@ from edgeml_bench.accuracy import right_answers
 from edgeml_compress.fidelity import Answers, fidelity, relative_error
 from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe, apply
-from edgeml_compress.running import Samples, batches, open_session
+from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.exporters.onnx import write_graph
@@ -125,6 +125,4 @@ def compared(judge: Judge, got: Answers) -> Trial:
 
 def run(session: object, draft: Draft, samples: Samples) -> dict[str, npt.NDArray[np.generic]]:
     """Return every output of an ONNX Runtime session for all samples, stacked on the first axis, one sample a run."""
-    names = [output.name for output in session.get_outputs()]  # type: ignore[attr-defined]
-    parts = [session.run(names, dict(batch.feed)) for batch in batches(draft.model, samples, most=1)]  # type: ignore[attr-defined]
-    return {name: np.stack([part[i] for part in parts]) for i, name in enumerate(names)}
+    return run_each(session, draft.model, samples)

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.layers import is_constant, name_of
@@ -38,7 +37,11 @@ def fold_constants(model: ir.Model) -> int:
     wanted = [v for n in nodes for v in n.outputs if any(use.node not in nodes for use in v.uses())]
     folded, constants = 0, Constants(model)
     for value, array in zip(wanted, _evaluate(model, nodes, wanted), strict=True):
-        if array.dtype.kind in "fiub" and array.nbytes <= _freed_bytes(value, nodes) + MOST_GROWTH_BYTES:
+        if (
+            isinstance(array, np.ndarray)
+            and array.dtype.kind in "fiub"
+            and array.nbytes <= _freed_bytes(value, nodes) + MOST_GROWTH_BYTES
+        ):
             value.replace_all_uses_with(constants.add(f"{value.name}_c", array))
             folded += 1
     return folded
@@ -59,8 +62,11 @@ def _freed_bytes(value: ir.Value, nodes: Collection[ir.Node]) -> int:
     return size
 
 
-def _evaluate(model: ir.Model, nodes: Collection[ir.Node], wanted: list[ir.Value]) -> list[npt.NDArray[Any]]:
-    """Run `nodes` as a graph of their own, its values named by numbers, since they come from several graphs."""
+def _evaluate(model: ir.Model, nodes: Collection[ir.Node], wanted: list[ir.Value]) -> list[Any]:
+    """Run `nodes` as a graph of their own, its values named by numbers, since they come from several graphs.
+
+    What it gives are arrays, and lists of them where a value is a sequence.
+    """
     if not wanted:
         return []
     stand_ins: dict[ir.Value, ir.Value] = {}
@@ -87,5 +93,5 @@ def _evaluate(model: ir.Model, nodes: Collection[ir.Node], wanted: list[ir.Value
     outputs = [stand_ins[v] for v in wanted]
     part = ir.Graph([], outputs, nodes=copies, initializers=held, opset_imports=model.opset_imports, name="constants")
     session = open_session(ir.Model(part, ir_version=model.ir_version))
-    found: list[npt.NDArray[Any]] = session.run([name_of(v) for v in outputs], {})
-    return [np.asarray(array) for array in found]
+    found: list[Any] = session.run([name_of(v) for v in outputs], {})
+    return found

@@ -33,7 +33,7 @@ class OnnxRuntimeSession:
     """One artifact loaded by ONNX Runtime."""
 
     def __init__(self, session: Any, artifact: Path) -> None:
-        self._session, self._artifact, self._errors = session, artifact, _errors()
+        self._session, self._artifact, self._errors = session, artifact, errors()
         self.inputs = tuple(_tensor(port, artifact) for port in session.get_inputs())
         self.outputs = tuple(_tensor(port, artifact) for port in session.get_outputs())
         self._names = [output.name for output in self.outputs]
@@ -78,7 +78,7 @@ class OnnxRuntime:
         providers = _providers(settings)
         try:
             session = onnxruntime.InferenceSession(str(artifact), _options(settings), providers=providers)
-        except _errors() as error:
+        except errors() as error:
             raise refuse(artifact, _LIBRARY, _uncoded(error)) from error
         if len(providers) > 1 and providers[0][0] not in session.get_providers():
             # It goes on with the CPU when CUDA's libraries do not load; a figure of the CPU must not pass for the GPU's.
@@ -128,7 +128,7 @@ def _tensor(port: Any, artifact: Path) -> Tensor:
     return Tensor(port.name, dtype, tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in port.shape))
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def errors() -> tuple[type[Exception], ...]:
     """Return the exceptions that ONNX Runtime raises: its own have no base class in common."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
