@@ -58,7 +58,7 @@ def measure(name: str, samples: int, fresh: int, folder: Path) -> Row:
     """Compress one network by default and return what came out."""
     file, settings = model_file(name), find_target(DEFAULT_TARGET).settings()
     calibration = folder / "calibration.npz"
-    np.savez(calibration, **draw(name, samples, seed=CALIBRATION_SEED))
+    np.savez(calibration, allow_pickle=False, **draw(name, samples, seed=CALIBRATION_SEED))
     done = compress_file(file, calibration, [DEFAULT_TARGET], folder / "out")
     taken = done.targets[0]
     for note in taken.notes:

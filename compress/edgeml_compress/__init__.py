@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgeml_compress.choice import Limits as Limits
     from edgeml_compress.engine import compress as compress
     from edgeml_compress.preparation import prepare as prepare
+    from edgeml_compress.rebuilding import rebuild as rebuild
     from edgeml_compress.recipe import Recipe as Recipe
     from edgeml_compress.results import CandidateResult as CandidateResult
     from edgeml_compress.results import Compression as Compression
@@ -33,6 +34,7 @@ _HOME: Final = {
     "calibrate": "calibration",
     "compress": "engine",
     "prepare": "preparation",
+    "rebuild": "rebuilding",
 }
 __all__ = [
     "Calibration",
@@ -46,6 +48,7 @@ __all__ = [
     "calibrate",
     "compress",
     "prepare",
+    "rebuild",
 ]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final, Protocol
 
 import numpy as np
@@ -86,6 +87,26 @@ class Choice:
     unmet: str | None = None
 
 
+class Evidence(str, Enum):
+    """What held-back samples say of an accuracy budget."""
+
+    WITHIN = "within"  # the whole interval of what was lost is
+    BEYOND = "beyond"  # none of it is
+    INSUFFICIENT = "insufficient"  # the interval holds the budget's end: more samples would tell
+
+
+def evidence(low: float, high: float, max_drop: float) -> Evidence:
+    """Return what the 95 % interval of points lost, `low` to `high`, says of a budget of `max_drop` points.
+
+    Example:
+        >>> evidence(-0.4, 2.3, max_drop=1.0).value
+        'insufficient'
+    """
+    if high <= max_drop + ROUNDING:
+        return Evidence.WITHIN
+    return Evidence.BEYOND if low > max_drop else Evidence.INSUFFICIENT
+
+
 def accurate(candidate: Judged, max_drop: float) -> bool:
     """Tell whether a candidate is within the accuracy budget; float32 always is."""
     if candidate.name == FLOAT:
@@ -134,7 +155,7 @@ def choose(candidates: Sequence[Judged], max_drop: float, budget: Budget | None 
     known = [c for c in good if c.medians_us] if _asks_latency(plain, budget) else good
     affordable = [c for c in known if overspent(c, budget) <= 1]
     if not affordable:
-        return _nearest(known, budget)
+        return _nearest(known, ordered, max_drop, budget)
     if len(good) == 1 and len(ordered) > 1:
         return Choice(FLOAT, _why_only_float(ordered, max_drop))
     if not plain.medians_us:
@@ -177,28 +198,54 @@ def _median(candidate: Judged) -> tuple[float, int, str]:
     return float(np.median(candidate.medians_us or (np.inf,))), candidate.size_bytes, candidate.name
 
 
-def _nearest(good: Sequence[Judged], budget: Budget | None) -> Choice:
+def _nearest(good: Sequence[Judged], made: Sequence[Judged], max_drop: float, budget: Budget | None) -> Choice:
     best = min(good, key=lambda c: (overspent(c, budget), c.size_bytes, c.name))
     missed = []
     if budget is not None and budget.size_bytes is not None and best.size_bytes > budget.size_bytes:
         missed.append(f"{best.size_bytes:,} bytes, the budget is {budget.size_bytes:,}")
     if budget is not None and budget.latency_ms is not None and (best.p50_us or 0) / 1000 > budget.latency_ms:
         missed.append(f"{(best.p50_us or 0) / 1000:.3f} ms, the budget is {budget.latency_ms:g} ms")
-    return Choice(
-        best.name, "the nearest to a budget that no candidate meets", f"{best.name} takes {' and '.join(missed)}"
-    )
+    found = [f"{best.name} takes {' and '.join(missed)}"]
+    if best.name != FLOAT:
+        found.append(f"it {_cost(best)}")
+    within = [c for c in made if not accurate(c, max_drop) and _surely_within(c, budget)]
+    if within:
+        cheapest = min(within, key=_loss)
+        found.append(f"{cheapest.name} would meet it, but {_cost(cheapest)}, {_allowed(cheapest, max_drop)}")
+    return Choice(best.name, "the nearest to a budget that no candidate meets", "; ".join(found))
+
+
+def _surely_within(candidate: Judged, budget: Budget | None) -> bool:
+    """Tell whether a candidate is known to be within a budget: a latency that was not raced is not known."""
+    asked = budget is not None and budget.latency_ms is not None
+    return overspent(candidate, budget) <= 1 and (candidate.p50_us is not None or not asked)
 
 
 def _why_only_float(candidates: Sequence[Judged], max_drop: float) -> str:
-    others = [c for c in candidates if c.name != FLOAT]
-    dropped = [c for c in others if c.drop_points is not None]
-    if dropped:
-        near = min(dropped, key=lambda c: c.drop_points or 0.0)
-        return f"the nearest, {near.name}, loses {near.drop_points:.1f} points, {max_drop:g} allowed; float was kept"
-    known = [c for c in others if c.cosine_min is not None]
+    """Return what the nearest candidate would cost and gain, an int8 one where there are several kinds."""
+    known = [c for c in candidates if c.name != FLOAT and (c.drop_points is not None or c.cosine_min is not None)]
     if not known:
         return "no candidate could be judged here; float was kept"
-    near = max(known, key=lambda c: c.cosine_min or -1.0)
-    return (
-        f"the nearest, {near.name}, has a worst cosine of {near.cosine_min:.4f}, {LEAST_COSINE} asked; float was kept"
-    )
+    plain = next(c for c in candidates if c.name == FLOAT)
+    near = min([c for c in known if "int8" in c.name] or known, key=_loss)
+    gain = f"{plain.size_bytes / near.size_bytes:.1f} times smaller"
+    return f"the nearest, {near.name}, {_cost(near)}, {_allowed(near, max_drop)}, and is {gain}; float was kept"
+
+
+def _loss(candidate: Judged) -> tuple[float, int, str]:
+    """Return by what candidates are ordered that cost accuracy: points lost, or else how far from float they answer."""
+    lost = -(candidate.cosine_min or -1.0) if candidate.drop_points is None else candidate.drop_points
+    return lost, candidate.size_bytes, candidate.name
+
+
+def _cost(candidate: Judged) -> str:
+    if candidate.drop_points is not None:
+        word = "loses" if candidate.drop_points >= 0 else "gains"
+        return f"{word} {abs(candidate.drop_points):.1f} points"
+    if candidate.cosine_min is None:
+        return "could not be judged here"
+    return f"has a worst cosine of {candidate.cosine_min:.4f}"
+
+
+def _allowed(candidate: Judged, max_drop: float) -> str:
+    return f"{LEAST_COSINE} asked" if candidate.drop_points is None else f"{max_drop:g} allowed"

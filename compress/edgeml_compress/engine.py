@@ -22,7 +22,7 @@ import msgspec
 
 from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
-from edgeml_compress.choice import FLOAT, Limits, choose
+from edgeml_compress.choice import FLOAT, Limits, choose, evidence
 from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
 from edgeml_compress.ladder.climb import Climbed, climb
 from edgeml_compress.ladder.clock import Clock
@@ -100,7 +100,7 @@ def compress(
         results = [_result(t, outcomes[t.name], made[t.name][1], limits, places) for t in targets]
         results = [msgspec.structs.replace(r, sensitivity=climbed[r.target].costs) for r in results]
         publish(stage, out, used=[source.path])
-    steps = _steps(source, climbed, next(iter(ladders.values())).trials.judge.count, results)
+    steps = _steps(source, climbed, next(iter(ladders.values())).validated, results)
     done = _document(source, data, results, steps, limits.max_drop)
     return msgspec.structs.replace(done, seconds=time.monotonic() - began)
 
@@ -179,7 +179,7 @@ class _Places:
 def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: Limits, places: _Places) -> TargetResult:
     budget = limits.budgets.get(target.name)
     choice = choose([f.judged() for f in outcome.figures], limits.max_drop, budget)
-    candidates = {f.made.name: _candidate(f, places) for f in outcome.figures}
+    candidates = {f.made.name: _candidate(f, places, limits.max_drop) for f in outcome.figures}
     taken, plain = candidates[choice.name], candidates[FLOAT]
     return TargetResult(
         target=target.name,
@@ -207,7 +207,7 @@ def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: L
     )
 
 
-def _candidate(figures: Figures, places: _Places) -> CandidateResult:
+def _candidate(figures: Figures, places: _Places, max_drop: float) -> CandidateResult:
     accuracy, drop, timing = figures.accuracy, figures.drop, figures.timing
     return CandidateResult(
         name=figures.made.name,
@@ -221,6 +221,7 @@ def _candidate(figures: Figures, places: _Places) -> CandidateResult:
         drop_points=drop.points if drop else None,
         drop_low=drop.low if drop else None,
         drop_high=drop.high if drop else None,
+        drop_evidence=evidence(drop.low, drop.high, max_drop).value if drop else None,
         ratio=timing.ratio if timing else None,
         ratio_low=timing.ratio_low if timing else None,
         ratio_high=timing.ratio_high if timing else None,

@@ -29,6 +29,7 @@ from edgeml_targets.target import Target
 
 SCOUT_S: Final = 0.04  # for each candidate: it only decides who takes part in the race
 SCOUT_INFERENCES: Final = 5
+SCOUT_TURNS: Final = 2
 CLEARLY_SLOWER: Final = 1.25  # than the fastest candidate when scouted: such a one is not raced
 OBVIOUS: Final = 0.8  # of float's latency: of one candidate at that pace, the least number of loads is sure enough
 SHORT_RACE_S: Final = 0.6
@@ -127,7 +128,7 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     if why_not is not None or settings is None:
         why = why_not.what if why_not is not None else "its runtime is not here"
         return Outcome(tuple(figures), tuple(notes), why)
-    scouted = {f.made.name: scout(f.made.artifact, settings, held.feed) for f in figures}
+    scouted = _scouted([f.made for f in figures], settings, held.feed)
     budget = limits.budgets.get(target.name)
     names = entrants([f.judged() for f in figures], scouted, limits.max_drop, budget)
     obvious = len(names) == 2 and scouted[names[1]] <= OBVIOUS * scouted[names[0]]
@@ -206,6 +207,12 @@ def missing(candidates: Sequence[Judged], max_drop: float, budget: Budget | None
     if met or budget is None or budget.latency_ms is None:
         return []
     return [c.name for c in good if not c.medians_us]
+
+
+def _scouted(made: Sequence[Made], settings: Settings, feed: Tensors) -> dict[str, float]:
+    """Return roughly how long each candidate takes, in microseconds: the better of two turns, since others disturb."""
+    turns = [{m.name: scout(m.artifact, settings, feed) for m in made} for _ in range(SCOUT_TURNS)]
+    return {name: min(turn[name] for turn in turns) for name in turns[0]}
 
 
 def scout(artifact: Path, settings: Settings, feed: Tensors) -> float:

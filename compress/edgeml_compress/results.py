@@ -24,6 +24,8 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
         cosine_min: Worst cosine over outputs and held-back samples, against the float model; `None` when none could be judged.
         accuracy_low, accuracy_high: Ends of the accuracy's 95 % interval.
         drop_points, drop_low, drop_high: Points lost against float on the same samples, with the 95 % interval.
+        drop_evidence: What that interval says of the budget: `within`, `beyond`, or `insufficient` when the held-back samples
+            are too few to tell; `None` without labels.
         ratio, ratio_low, ratio_high: Its p50 over float's, with the 95 % interval; `None` when it was not raced.
         loads, inferences: What the latency rests on; 0 when it was not raced.
         sha256: The file's.
@@ -42,6 +44,7 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     drop_points: float | None = None
     drop_low: float | None = None
     drop_high: float | None = None
+    drop_evidence: str | None = None
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None

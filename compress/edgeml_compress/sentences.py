@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edgeml_compress.candidates import Rounding
-from edgeml_compress.choice import FLOAT, Choice
+from edgeml_compress.choice import FLOAT, Choice, Evidence, evidence
 from edgeml_compress.judging import Outcome
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.roundings import Tried
@@ -161,11 +161,12 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
     elif taken.made.name == FLOAT or "no difference" in choice.reason or "slower" in choice.reason:
         found.append(f"{reason}.")
     drop = taken.drop
-    if drop is not None and taken.made.name != FLOAT and drop.points <= max_drop < drop.high:
+    unsure = drop is not None and evidence(drop.low, drop.high, max_drop) is Evidence.INSUFFICIENT
+    if drop is not None and taken.made.name != FLOAT and unsure:
         samples = taken.accuracy.samples if taken.accuracy is not None else 0
         found.append(
             f"{counted(samples, 'held-back sample')} are too few to be sure of the budget: {drop.points:.1f} points were "
-            f"lost, and the 95 % interval goes to {drop.high:.1f}, {max_drop:g} allowed."
+            f"lost, and the 95 % interval goes to {drop.high:.1f}, {max_drop:g} allowed: insufficient evidence."
         )
     return (*found, *left_out, *outcome.notes)
 

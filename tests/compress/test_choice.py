@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_compress.choice import FLOAT, Judged, accurate, choose, overspent
+from edgeml_compress.choice import FLOAT, Evidence, Judged, accurate, choose, evidence, overspent
 from edgeml_compress.judging import entrants, missing
 
 
@@ -73,7 +73,7 @@ def test_no_slower_than_float_and_smaller_is_taken() -> None:
 
 def test_only_float_within_the_budget_says_what_the_nearest_costs() -> None:
     found = choose([PLAIN, raced("int8", 100, 50.0, drop=3.2), raced("float16", 200, 90.0, drop=2.25)], 1.0)
-    assert found.name == FLOAT and "float16, loses 2.2 points, 1 allowed" in found.reason
+    assert found.name == FLOAT and "int8, loses 3.2 points, 1 allowed" in found.reason
 
 
 def test_without_labels_the_worst_cosine_decides() -> None:
@@ -104,9 +104,37 @@ def test_a_budget_that_float_misses_is_worth_being_slower() -> None:
 
 def test_a_budget_that_nothing_meets_gives_the_nearest_and_says_so() -> None:
     found = choose([PLAIN, raced("int8", 100, 50.0)], 1.0, Budget(size_bytes=80))
-    assert found.name == "int8" and found.unmet == "int8 takes 100 bytes, the budget is 80"
+    assert found.name == "int8" and found.unmet == "int8 takes 100 bytes, the budget is 80; it loses 0.0 points"
     found = choose([PLAIN, raced("int8", 100, 50.0)], 1.0, Budget(latency_ms=0.04))
-    assert found.unmet == "int8 takes 0.050 ms, the budget is 0.04 ms"
+    assert found.unmet == "int8 takes 0.050 ms, the budget is 0.04 ms; it loses 0.0 points"
+
+
+def test_what_would_meet_a_budget_at_the_price_of_accuracy_is_named_with_it() -> None:
+    poor = raced("int8-dynamic", 70, 40.0, drop=3.5)
+    found = choose([PLAIN, raced("int8", 100, 50.0, drop=0.2), poor], 1.0, Budget(size_bytes=80))
+    assert found.unmet == (
+        "int8 takes 100 bytes, the budget is 80; it loses 0.2 points; "
+        "int8-dynamic would meet it, but loses 3.5 points, 1 allowed"
+    )
+
+
+def test_where_only_float_is_accurate_the_nearest_int8_and_its_gain_are_named() -> None:
+    found = choose([PLAIN, raced("int8", 100, 50.0, drop=1.4), raced("int8-dynamic", 90, 50.0, drop=2.0)], 1.0)
+    assert found.name == FLOAT
+    assert found.reason == "the nearest, int8, loses 1.4 points, 1 allowed, and is 4.0 times smaller; float was kept"
+    far = [
+        replace(PLAIN, drop_points=None),
+        Judged("int8", 100, cosine_min=0.97),
+        Judged("float16", 200, cosine_min=0.98),
+    ]
+    assert "int8, has a worst cosine of 0.9700, 0.99 asked" in choose(far, 1.0).reason
+
+
+@given(st.floats(-5, 5), st.floats(0, 5), st.floats(0, 5))
+def test_evidence_goes_by_where_the_interval_lies(low: float, width: float, budget: float) -> None:
+    found = evidence(low, low + width, budget)
+    assert (found is Evidence.WITHIN) == (low + width <= budget + 1e-9)
+    assert (found is Evidence.INSUFFICIENT) == (low <= budget and found is not Evidence.WITHIN)
 
 
 def test_who_was_not_raced_decides_no_latency_budget() -> None:

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from edgeml.bundling import bundle_project
-from edgeml.compression import Options, compress_file, compress_project, kept_compression, load_compression, summary
+from edgeml.compression import (
+    Options,
+    Rebuilding,
+    compress_file,
+    compress_project,
+    kept_compression,
+    load_compression,
+    summary,
+)
 from edgeml.data import prepare
 from edgeml.project import Budget, DataSection, Project, Splits
 from edgeml.project import Compression as Limits
@@ -73,7 +81,10 @@ def test_a_budget_that_nothing_meets_is_exit_code_1_with_the_nearest(work: Path)
     done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked)
     assert done.returncode == 1
     (target,) = msgspec.json.decode(done.stdout, type=Compression).targets
-    assert target.unmet == f"{target.chosen} takes {target.size_bytes:,} bytes, the budget is 1,000"
+    assert target.unmet is not None
+    assert target.unmet.startswith(
+        f"{target.chosen} takes {target.size_bytes:,} bytes, the budget is 1,000; it has a worst"
+    )
     assert target.unmet in done.stderr.splitlines()[-1]
     shown = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked[:-1])
     assert shown.returncode == 1 and "over budget" in shown.stdout
@@ -149,3 +160,24 @@ def test_a_result_is_found_from_another_folder(work: Path, monkeypatch: pytest.M
     monkeypatch.chdir(work / "elsewhere")
     found = load_compression(work / "out")
     assert found.model == "../tiny.onnx" and Path(found.targets[0].artifact).is_file()
+
+
+def test_a_recipe_makes_its_candidate_again_to_the_bit(work: Path) -> None:
+    done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--target", ELSEWHERE, "--json")
+    (target,) = msgspec.json.decode(done.stdout, type=Compression).targets
+    candidate = target.candidate("int8")
+    (work / "int8.toml").write_text(candidate.recipe)
+    asked = ("--target", ELSEWHERE, "--recipe", "int8.toml", "--out", "again")
+    again = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked, "--json")
+    (made,) = msgspec.json.decode(again.stdout, type=Rebuilding).artifacts
+    assert (made.recipe, made.sha256, made.size_bytes) == ("int8", candidate.sha256, candidate.size_bytes)
+    assert (work / made.artifact).read_bytes() == (work / candidate.artifact).read_bytes()
+    shown = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", *asked)
+    assert candidate.sha256 in shown.stdout
+
+
+def test_a_recipe_that_is_none_ends_in_one_line(work: Path) -> None:
+    (work / "bad.toml").write_text('name = "x"\n[[passes]]\nname = "quantize_weights"\nnames = ["gone"]\n')
+    for file, said in (("missing.toml", "cannot be read"), ("bad.toml", "gone: the model has no such weight")):
+        done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--recipe", file, "--out", "none")
+        assert done.returncode == 2 and said in done.stderr.splitlines()[-1] and done.stdout == ""

@@ -16,7 +16,7 @@ from edgeml.model import Model, latest_model
 from edgeml.project import Budget, Project
 from edgeml.report.compression import write as write_report
 from edgeml.report.compression_words import times_faster
-from edgeml_compress import CalibrationData, Compression, Limits, TargetResult, compress
+from edgeml_compress import CalibrationData, Compression, Limits, Recipe, TargetResult, compress, rebuild
 from edgeml_compress.layer_costs import with_layer_costs
 from edgeml_compress.results import RESULT
 from edgeml_targets.contract.errors import EdgemlError
@@ -88,6 +88,76 @@ def compress_file(
         done = msgspec.structs.replace(done, targets=weighed)
     done = msgspec.structs.replace(done, command=options.command, preprocessing=in_words(data.preprocessing))
     return _recorded(done, out)
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate that was made again from its recipe.
+
+    Args:
+        target: Whom for.
+        recipe: The recipe's name.
+        artifact: The file, relative to the current folder.
+        size_bytes, sha256: The file's.
+    """
+
+    target: str
+    recipe: str
+    artifact: str
+    size_bytes: int
+    sha256: str
+
+
+class Rebuilding(msgspec.Struct, frozen=True, kw_only=True):
+    """What `edgeml compress --recipe` made; as JSON it is `edgeml.rebuild/1`."""
+
+    schema: str = "edgeml.rebuild/1"
+    model: str
+    artifacts: tuple[Rebuilt, ...]
+
+
+def rebuild_file(
+    model: Path,
+    calibration: Path,
+    recipe: Path,
+    targets: Sequence[str],
+    out: Path,
+    *,
+    options: Options = Options(),
+    progress: Progress = SILENT,
+) -> Rebuilding:
+    """Make a candidate again from its recipe and the samples it was made with: the same file, bit for bit.
+
+    Args:
+        model, calibration, targets, out: As `compress_file` was given them.
+        recipe: TOML, as it stands in the result and the report.
+        options: `labels` and `preprocess` decide how the samples are shared out; the rest is not asked for.
+        progress: Told step by step.
+
+    Raises:
+        EdgemlError: The recipe is none, or of another model; see `compress_file`.
+    """
+    try:
+        wanted = Recipe.from_toml(recipe.read_text(), where=str(recipe))
+    except OSError as error:
+        raise EdgemlError(
+            f"cannot be read: {error.strerror}", where=str(recipe), mend="give a recipe's file"
+        ) from error
+    inputs, _ = model_tensors(read_model(model))
+    data = _shared_out(read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess))
+    found = []
+    for target in (find_target(name) for name in dict.fromkeys(targets or [DEFAULT_TARGET])):
+        path = out / target.name / f"{model.stem}.{wanted.name}{target.suffix}"
+        rebuild(model, data, wanted, target, path, progress=progress)
+        found.append(
+            Rebuilt(
+                target=target.name,
+                recipe=wanted.name,
+                artifact=os.path.relpath(path),
+                size_bytes=path.stat().st_size,
+                sha256=sha256_of(path),
+            )
+        )
+    return Rebuilding(model=os.path.relpath(model), artifacts=tuple(found))
 
 
 def compress_project(

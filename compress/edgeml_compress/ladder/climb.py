@@ -8,22 +8,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgeml_compress.candidates import Rounding, recipes
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.layers import Mixture, climb_layers, mixture
-from edgeml_compress.ladder.roundings import Tried, best
+from edgeml_compress.ladder.roundings import DEFAULT_OBSERVER, WORTH_IT, Tried, best
 from edgeml_compress.ladder.setting import Ladder
 from edgeml_compress.ladder.trials import Trials
-from edgeml_compress.ladder.weights import WeightForm
+from edgeml_compress.ladder.weights import WeightForm, samples_for
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerSensitivity
 from edgeml_compress.sensitivity import sensitivity
 
 CLEARLY: Final = 0.9  # of float's time, when scouted: then full int8 is faster for sure
-FEW_SAMPLES: Final = 2  # that single layers are tried on: it is the order that counts
+ENOUGH: Final = 0.75  # of the layers in integers: then no other way to round is tried
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,15 @@ def climb(ladder: Ladder, clock: Clock | None) -> Climbed:
     trials, tried = ladder.trials, ladder.tried
     rounding = best(tried)
     static = rounding.recipe()
-    if tried and trials.holds(tried[0].trial) and (clock is None or _pays(clock, static)):
+    if trials.holds(trials.trial(static)) and (clock is None or _pays(clock, static)):
         return Climbed(recipes(static), tried, trials=trials.made)
     form = ladder.form()
     costs = _costs(trials) if trials.holds(form.trial) else ()
-    found = _mixtures(trials, form, rounding, costs)
+    found, way = _mixtures(trials, form, rounding, costs)
     taken = _fastest(found, form.recipe(), clock)
-    slow = len(found[0].nodes) if found and taken is None else 0
+    slow = most_layers(found) if taken is None else 0
+    if taken is not None and rounding.after:
+        taken = _improved(trials, taken, form, replace(way, after=rounding.after))
     made = recipes(static, form.recipe(), taken.recipe if taken is not None else None)
     return Climbed(made, tried, form, taken, slow, trials.made, costs)
 
@@ -75,13 +77,44 @@ def _pays(clock: Clock, static: Recipe) -> bool:
 
 
 def _costs(trials: Trials) -> tuple[LayerSensitivity, ...]:
-    few = trials.judge.first(FEW_SAMPLES)
+    few = trials.judge.first(samples_for(trials.source.parameters))
     return sensitivity(trials.source, trials.scheme, few.samples, few.reference, labels=few.labels)
 
 
-def _mixtures(trials: Trials, form: WeightForm, rounding: Rounding, costs: Sequence[LayerSensitivity]) -> list[Mixture]:
-    model = trials.source.model
-    return climb_layers(trials, lambda nodes: mixture(model, form, nodes, rounding), [c.node for c in costs])
+def _mixtures(
+    trials: Trials, form: WeightForm, rounding: Rounding, costs: Sequence[LayerSensitivity]
+) -> tuple[list[Mixture], Rounding]:
+    """Return the mixtures that hold, the one with most layers first, and how their layers are rounded.
+
+    Where the way that suits the whole network best leaves out many layers, the full range is tried, too: a range that was
+    chosen for the loudest layer may cut off what a quiet one needs.
+    """
+    model, order = trials.source.model, [c.node for c in costs]
+
+    def held(way: Rounding) -> list[Mixture]:
+        return climb_layers(trials, lambda nodes: mixture(model, form, nodes, way), order)
+
+    first, others = replace(rounding, after=()), Rounding(DEFAULT_OBSERVER)
+    found = held(first)
+    if others == first or most_layers(found) >= ENOUGH * len(order):
+        return found, first
+    more = held(others)
+    return (more, others) if most_layers(more) > most_layers(found) else (found, first)
+
+
+def most_layers(mixtures: Sequence[Mixture]) -> int:
+    """Return how many layers the largest of mixtures has in integers."""
+    return max((len(m.nodes) for m in mixtures), default=0)
+
+
+def _improved(trials: Trials, taken: Mixture, form: WeightForm, rounding: Rounding) -> Mixture:
+    """Return a mixture with what makes good for rounding applied to it, where that takes some of the error.
+
+    The search goes without: it would be done anew for every number of layers.
+    """
+    recipe = mixture(trials.source.model, form, taken.nodes, rounding)
+    trial = trials.trial(recipe)
+    return Mixture(recipe, taken.nodes, trial) if trial.error < WORTH_IT * taken.trial.error else taken
 
 
 def _fastest(found: Sequence[Mixture], below: Recipe, clock: Clock | None) -> Mixture | None:

@@ -21,6 +21,7 @@ from edgeml_compress.passes import quantize_weights
 from edgeml_compress.placement import node_name
 from edgeml_compress.recipe import Recipe, Step
 
+ROUNDS: Final = 4  # runs of layers: after each, the one that ends it is left out
 SHARES: Final = (0.75, 0.5, 0.25)  # of the most layers that hold: fewer may be faster
 
 
@@ -58,27 +59,45 @@ def weights_of(model: ir.Model, nodes: Collection[str]) -> set[str]:
 
 
 def climb_layers(trials: Trials, make: Callable[[Collection[str]], Recipe], order: Sequence[str]) -> list[Mixture]:
-    """Return the mixtures that hold, the one with the longest run of `order` first, then shares of it.
+    """Return mixtures that hold: the one with most layers first, then shares of it, of which only a clock tells the fastest.
 
-    The longest is found by bisection, and its shares are tried, too: which of them is the fastest, only a clock tells.
+    The longest run of `order` that holds is found by bisection. The layer that ends it is left out, since one that does
+    harm among others may look quiet alone, and the search goes on with those behind it.
     """
-    low, high = 0, len(order) + 1
+    chosen: list[str] = []
+    rest = list(order)
     found: dict[int, Mixture] = {}
-    while high - low > 1:
-        middle = (low + high + 1) // 2 if high <= len(order) else len(order)  # all first: it is the likeliest to pay
-        found |= _holding(trials, make, order, middle)
-        low, high = (middle, high) if middle in found else (low, middle)
+    for _ in range(ROUNDS):
+        run = _longest_run(trials, make, chosen, rest, found)
+        chosen, rest = chosen + rest[:run], rest[run + 1 :]
+        if not rest:
+            break
     for share in SHARES:
-        count = int(share * low)
+        count = int(share * len(chosen))
         if count > 0 and count not in found:
-            found |= _holding(trials, make, order, count)
+            found |= _holding(trials, make, chosen[:count])
     return [found[count] for count in sorted(found, reverse=True)]
 
 
-def _holding(
-    trials: Trials, make: Callable[[Collection[str]], Recipe], order: Sequence[str], count: int
-) -> dict[int, Mixture]:
-    """Return the mixture of the first `count` layers by their number, when it holds."""
-    recipe = make(order[:count])
+def _longest_run(
+    trials: Trials,
+    make: Callable[[Collection[str]], Recipe],
+    chosen: Sequence[str],
+    rest: Sequence[str],
+    found: dict[int, Mixture],
+) -> int:
+    """Return how many of `rest` hold together with those `chosen`; what held is added to `found`, by its number of layers."""
+    low, high = 0, len(rest) + 1
+    while high - low > 1:
+        middle = len(rest) if high > len(rest) else (low + high) // 2  # all first: it is the likeliest to pay
+        held = _holding(trials, make, [*chosen, *rest[:middle]])
+        found |= held
+        low, high = (middle, high) if held else (low, middle)
+    return low
+
+
+def _holding(trials: Trials, make: Callable[[Collection[str]], Recipe], nodes: Sequence[str]) -> dict[int, Mixture]:
+    """Return the mixture of some layers by their number, when it holds."""
+    recipe = make(nodes)
     trial = trials.trial(recipe)
-    return {count: Mixture(recipe, tuple(sorted(order[:count])), trial)} if trials.holds(trial) else {}
+    return {len(nodes): Mixture(recipe, tuple(sorted(nodes)), trial)} if trials.holds(trial) else {}

@@ -11,11 +11,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
-from edgeml_compress.fidelity import relative_error
+from edgeml_compress.fidelity import NEXT_TO_NOTHING, SMALL_OUTPUT, shaped_apart
 from edgeml_compress.layers import Weight, name_of
 from edgeml_compress.running import Samples, batches, open_session
 from edgeml_targets.contract.encodings import Encoding
@@ -27,7 +28,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 def loudness(
     model: ir.Model, weights: Mapping[str, Weight], encodings: Mapping[str, Encoding], samples: Samples
 ) -> dict[str, float]:
-    """Return the relative error of the scores with each weight alone rounded, 0 and up; of one that the body of an
+    """Return the worst relative error of the scores with each weight alone rounded, 0 and up; of one that the body of an
     If or Loop holds, 0.
 
     Args:
@@ -48,9 +49,26 @@ def loudness(
     expected, found = answers({}), dict.fromkeys(weights, 0.0)
     for name, weight in outside.items():
         rounded = encodings[name].dequantize(encodings[name].quantize(weight.values))
-        error = relative_error(expected, answers({name: rounded}))
-        found[name] = error if math.isfinite(error) else math.inf
+        found[name] = worst_error(expected, answers({name: rounded}))
     return found
+
+
+def worst_error(expected: Arrays, got: Arrays) -> float:
+    """Return the relative error of the worst sample and output, 0 and up; infinite where an answer is not finite.
+
+    The worst, since it is by the worst that a candidate is judged; an output of few values is taken over all samples.
+    """
+    worst, apart = 0.0, shaped_apart(expected, got)
+    for name, before in expected.items():
+        if before.dtype.kind != "f" or before.size == 0 or name in apart:
+            continue
+        rows = 1 if before[0].size < SMALL_OUTPUT else len(before)
+        first, second = (np.float64(a).reshape(rows, -1) for a in (before, got[name]))
+        size = np.linalg.norm(first, axis=1)
+        judged = size > NEXT_TO_NOTHING * size.max()
+        errors = np.linalg.norm(second - first, axis=1)[judged] / size[judged]
+        worst = max(worst, float(np.nan_to_num(errors, nan=math.inf, posinf=math.inf).max(initial=0.0)))
+    return worst
 
 
 def scores(model: ir.Model) -> list[str]:

@@ -13,8 +13,10 @@ from edgeml_compress.variants import cheap_variants, corrected, titles
 from edgeml_targets.contract.encodings import Encodings
 
 DEFAULT_OBSERVER: Final = "minmax"
+WORTH_IT: Final = 0.95  # of the error without a pass
+HOPELESS: Final = 0.3  # relative error of full int8: a pass takes a part of it, not nine tenths
 SHIFTING: Final = "mse"
-PROMISING: Final = 2  # observers whose biases are corrected besides
+PROMISING: Final = 1  # observers whose biases are corrected besides
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,20 @@ class Tried:
 def try_observers(trials: Trials) -> list[Tried]:
     """Make full int8 with each observer, and with what may make it better at no cost; return how each did, best first.
 
-    Biases are corrected for the observers that did best, and for the one of least squared error, whose own error is mostly
-    such a shift. The network is made easier to round for the best of all these.
+    Biases are corrected for the observer that did best, and for the one of least squared error, whose own error is mostly
+    such a shift. The network is made easier to round for the best of all these. Where every answer is lost already, none of
+    it is tried.
 
     The error decides, not the accuracy: on a few hundred samples that moves by more than observers differ.
     """
     tried = _plain(trials)
+    if not tried or tried[0].error > HOPELESS:
+        return tried
     promising = [t for i, t in enumerate(tried) if i < PROMISING or t.observer == SHIFTING]
     tried += [_tried(trials, corrected(t.rounding)) for t in promising]
-    if tried:
-        winner = min(tried, key=lambda t: t.error).rounding
-        tried += [
-            _tried(trials, eased)
-            for eased in cheap_variants(trials.source.draft(trials.scheme), winner)
-            if eased.before
-        ]
+    winner = min(tried, key=lambda t: t.error).rounding
+    eased = cheap_variants(trials.source.draft(trials.scheme), winner)
+    tried += [_tried(trials, rounding) for rounding in eased if rounding.before]
     return sorted(tried, key=lambda t: t.error)
 
 

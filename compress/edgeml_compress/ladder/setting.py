@@ -17,9 +17,10 @@ from edgeml_targets.target import Scheme, Target
 
 MOST_LABELLED: Final = 256  # labelled validation samples that choices on the way are judged on
 MOST_UNLABELLED: Final = 48  # without labels: the worst cosine of more tells little else
-MOST_FOR_WEIGHTS: Final = 96
-"""For weights alone, which rest on no ranges: the samples that drew those may judge, too. Of silero-vad's sequence network,
-int8 weights in blocks had a worst cosine of 0.997 on 24 samples and 0.977 on 48 others."""
+MOST_TOGETHER: Final = 96
+"""Samples that a candidate must hold on, those that drew ranges besides: what fails on these fails on others, too. Of
+silero-vad's sequence network, int8 weights in blocks had a worst cosine of 0.997 on 24 samples and 0.977 on 48 others; of
+magika, full int8 0.995 on 24 and 0.001 on 48 others."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class Ladder:
     """One scheme's ladder.
 
     Args:
-        trials: Tries recipes out.
-        tried: The ways to round, best first.
+        trials: Tries recipes out, on all samples that may judge.
+        tried: The ways to round, best first, by the samples that drew no ranges.
+        validated: How many samples that is.
         form: Returns how weights are best stored that are computed with in float; climbs when it is first asked.
     """
 
     trials: Trials
     tried: tuple[Tried, ...]
+    validated: int
     form: Callable[[], WeightForm]
 
 
@@ -60,14 +63,15 @@ def set_up(
     @functools.cache
     def form(per_channel: bool, blocks: tuple[int, ...]) -> WeightForm:
         like = next(t.scheme for t in targets if _weights_of(t.scheme) == (per_channel, blocks))
-        return climb_weights(Trials(source, like, wide(), max_drop, progress))
+        return climb_weights(Trials(source, like, wide, max_drop, progress))
 
     found: dict[str, Ladder] = {}
     for target in targets:
         if scheme_of(target) not in found:
-            trials = Trials(source, target.scheme, judge, max_drop, progress)
+            tried = try_observers(Trials(source, target.scheme, judge, max_drop, progress))
+            trials = Trials(source, target.scheme, wide, max_drop, progress)
             climbs = functools.partial(form, *_weights_of(target.scheme))
-            found[scheme_of(target)] = Ladder(trials, tuple(try_observers(trials)), climbs)
+            found[scheme_of(target)] = Ladder(trials, tuple(tried), judge.count, climbs)
     return found
 
 
@@ -83,16 +87,11 @@ def _judge(source: Source, data: CalibrationData) -> Judge:
     return Judge(few, reference_answers(source, few), labels)
 
 
-def _wider(source: Source, data: CalibrationData, judge: Judge) -> Callable[[], Judge]:
-    """Return a function that returns a judge with the samples for ranges besides, where no labels are asked for."""
-
-    @functools.cache
-    def wide() -> Judge:
-        more = MOST_FOR_WEIGHTS - judge.count
-        if judge.labels is not None or more <= 0:
-            return judge
-        others = {name: data.ranges[name][:more] for name in judge.samples}
-        reference = concatenate([judge.reference, reference_answers(source, others)])
-        return Judge(concatenate([judge.samples, others]), reference, None)
-
-    return wide
+def _wider(source: Source, data: CalibrationData, judge: Judge) -> Judge:
+    """Return a judge with samples that drew ranges besides, where no labels are asked for."""
+    more = MOST_TOGETHER - judge.count
+    if judge.labels is not None or more <= 0:
+        return judge
+    others = {name: data.ranges[name][:more] for name in judge.samples}
+    reference = concatenate([judge.reference, reference_answers(source, others)])
+    return Judge(concatenate([judge.samples, others]), reference, None)

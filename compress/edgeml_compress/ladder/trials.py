@@ -20,6 +20,8 @@ from edgeml_targets.exporters.onnx import write_graph
 from edgeml_targets.target import Scheme
 
 LEAST_COSINE: Final = 0.995  # on validation samples, so that .99 holds on others
+LEAST_COSINE_OF_MANY: Final = 0.993  # the worst of so many lies nearer to the worst of all
+MANY: Final = 72  # samples
 FIRST_SHARE: Final = 4  # a quarter of the samples is run first: a recipe that fails on these is not run on the others
 FAR_OFF: Final = 0.99  # a worst cosine on the first samples below which the rest is not needed to tell
 
@@ -36,6 +38,11 @@ class Judge:
     def count(self) -> int:
         """How many samples there are."""
         return min((len(array) for array in self.samples.values()), default=0)
+
+    @property
+    def least_cosine(self) -> float:
+        """What the worst cosine must reach for a recipe to hold."""
+        return LEAST_COSINE if self.count < MANY else LEAST_COSINE_OF_MANY
 
     def first(self, count: int) -> Judge:
         """Return a judge with the first samples alone."""
@@ -61,10 +68,6 @@ class Trial:
     error: float
     drop_points: float | None = None
     accuracy: float | None = None
-
-    def holds(self, max_drop: float) -> bool:
-        """Tell whether it may be taken: within the budget with labels, else close enough to float."""
-        return self.cosine >= LEAST_COSINE if self.drop_points is None else self.drop_points <= max_drop
 
 
 class Trials:
@@ -108,8 +111,12 @@ class Trials:
         return compared(self.judge, run(session, draft, self.judge.samples))
 
     def holds(self, trial: Trial | None) -> bool:
-        """Tell whether what did so may be taken; what was not tried may not."""
-        return trial is not None and trial.holds(self.max_drop)
+        """Tell whether what did so may be taken: within the budget with labels, else close enough to float."""
+        if trial is None:
+            return False
+        if trial.drop_points is not None:
+            return trial.drop_points <= self.max_drop
+        return trial.cosine >= self.judge.least_cosine
 
 
 def compared(judge: Judge, got: Answers) -> Trial:

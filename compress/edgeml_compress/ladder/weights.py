@@ -20,7 +20,9 @@ from edgeml_compress.recipe import Recipe, Step
 from edgeml_targets.contract.encodings import Encoding
 
 BITS: Final = 8
-FEW_SAMPLES: Final = 2  # that single weights are tried on: it is the order that counts
+LEAST_SAMPLES: Final = 2  # that single weights are tried on
+MOST_SAMPLES: Final = 16
+WEIGHED_VALUES: Final = 4_000_000  # of weights, times samples: a small network is asked more often
 HALF: Final = -1
 """In the place of a number of values that share a scale: half precision. 0 is one scale a channel."""
 CHANNEL: Final = 0
@@ -80,13 +82,19 @@ def _options(trials: Trials) -> dict[str, list[Option[int]]]:
     """Return for each weight its forms, with what each takes and costs the answers when it alone is rounded so."""
     model = trials.source.model
     known = {name: weight for name, weight in weights(model).items() if weight.values.size >= LEAST_VALUES}
-    few = trials.judge.first(FEW_SAMPLES).samples
+    values = sum(weight.values.size for weight in known.values())
+    few = trials.judge.first(samples_for(values)).samples
     found: dict[str, list[Option[int]]] = {name: [Option(HALF, 2.0 * w.values.size, 0.0)] for name, w in known.items()}
     for block in (CHANNEL, *trials.scheme.weight_blocks):
         encodings = trials.draft(WeightForm(block).recipe()).encodings.tensors
         for name, error in loudness(model, known, encodings, few).items():
             found[name].append(Option(block, stored_bytes(known[name], encodings[name]), error))
     return found
+
+
+def samples_for(values: int) -> int:
+    """Return how many samples each layer alone is tried on in a network whose weights hold so many values."""
+    return min(max(WEIGHED_VALUES // max(values, 1), LEAST_SAMPLES), MOST_SAMPLES)
 
 
 def stored_bytes(weight: Weight, encoding: Encoding) -> int:

@@ -78,7 +78,7 @@ class Form:
 def encode(weight: Weight, form: Form) -> Encoding:
     """Return the encoding that just holds a weight, with a scale a block, a channel, or one for all."""
     axis = weight.axis if form.per_channel else None
-    if form.block is not None:
+    if form.block is not None and weight.values.size > 0:
         whole = dataclasses.replace(form, block=None, pair_sum=None)
         return _closest(weight, [encode(weight, whole), *_in_blocks(weight, form.bits, form.block)])
     if form.pair_sum is not None:
@@ -102,8 +102,18 @@ def _row(shape: tuple[int, ...], axis: int | None) -> int:
 
 
 def _closest(weight: Weight, encodings: list[Encoding]) -> Encoding:
-    """Return the encoding of least squared error, of equal ones the first."""
-    return min(encodings, key=lambda e: float(((e.dequantize(e.quantize(weight.values)) - weight.values) ** 2).sum()))
+    """Return the encoding that comes closest to a weight, of equal ones the first.
+
+    Each row counts by its own size: a row of small values is read from an input that is large, or it would do nothing.
+    """
+    rows = weight.values.reshape(-1, weight.values.shape[-1])
+    sizes = np.maximum((rows**2).sum(axis=1), np.finfo(np.float32).tiny)
+
+    def error(encoding: Encoding) -> float:
+        off = (encoding.dequantize(encoding.quantize(weight.values)) - weight.values).reshape(rows.shape)
+        return float(((off**2).sum(axis=1) / sizes).sum())
+
+    return min(encodings, key=error)
 
 
 def fitting_block(row: int, block: int) -> int | None:

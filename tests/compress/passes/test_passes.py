@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeml_compress import calibrate, prepare
+from edgeml_compress import Calibration, calibrate, prepare
 from edgeml_compress.layers import weights
 from edgeml_compress.passes import Draft, find_pass, pass_names, quantize_weights, static_activations
 from edgeml_targets.contract.encodings import Encodings
@@ -130,3 +130,33 @@ def test_half_precision_leaves_what_it_cannot_hold(graph) -> None:  # type: igno
     half = find_pass("halve_weights")
     done = half.apply(Draft(model, Encodings(), calibrate(model, {"x": large}), Scheme(operators=())), half.params())
     assert done.encodings.float16 == frozenset() and done.kept == ("w: holds values above 65,504",)
+
+
+def test_blocks_lie_within_a_channel_and_are_taken_where_they_come_closer(graph) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (16, 8, 3, 3), "wide": (8, 16, 1, 1), "window": (8, 1, 5, 5), "loud": (64, 64)}
+    held = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    held["loud"][3] *= 1000  # what enters there is next to nothing
+    text = """t (float[b, 8, 9, 9] x, float[c, 64] v) => (float[b, 8, 3, 3] y, float[c, 64] z) {
+        a = Conv(x, kernel)
+        d = Conv(a, wide)
+        y = Conv<group = 8>(d, window)
+        z = MatMul(v, loud)
+    }"""
+    model = prepare(graph(text, held), where="t").model
+    draft = Draft(model, Encodings(), Calibration(), Scheme(operators=()))
+    found = quantize_weights.quantize_weights(draft, quantize_weights.Params(block=24)).encodings.tensors
+    assert {name: e.block for name, e in found.items()} == {"kernel": 24, "wide": None, "window": None, "loud": 16}
+
+
+def test_only_the_named_weights_are_written_so_and_unknown_names_are_told(draft: Draft) -> None:
+    done = quantize_weights.quantize_weights(draft, quantize_weights.Params(names=("fc.weight",), block=32))
+    assert set(done.encodings.tensors) == {"fc.weight"}
+    half = find_pass("halve_weights")
+    done = half.apply(done, half.params(names=("fc.weight",)))
+    assert done.encodings.float16 == {"fc.weight"} and done.encodings.tensors == {}
+    done = quantize_weights.quantize_weights(done, quantize_weights.Params())
+    assert done.encodings.float16 == frozenset() and "fc.weight" in done.encodings.tensors
+    for name in ("quantize_weights", "halve_weights"):
+        with pytest.raises(EdgemlError, match=r"^gone: the model has no such weight"):
+            find_pass(name).apply(draft, find_pass(name).params(names=("gone",)))

@@ -12,6 +12,7 @@ import typer
 from edgeml.cli.options import AsJson, ProjectFolder, TargetNames
 
 if TYPE_CHECKING:
+    from edgeml.compression import Rebuilding
     from edgeml_compress import Compression, TargetResult
 
 app = typer.Typer()
@@ -40,6 +41,10 @@ def compress(
     preprocess: Annotated[
         Path | None, typer.Option("--preprocess", help="TOML: size, scale, mean, std, colour, layout of images.")
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", help="TOML of a candidate, from a report: make that one again, search nothing."),
+    ] = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Measure what each layer costs alone in integers, and print it.")
     ] = False,
@@ -52,7 +57,7 @@ def compress(
     Example: edgeml compress kws.onnx --calibration samples.npy --target x86_64-litert --out out
     """
     from edgeml.cli.terminal import Steps
-    from edgeml.compression import Options, compress_file, compress_project
+    from edgeml.compression import Options, compress_file, compress_project, rebuild_file
     from edgeml.project import Budget, load_project
     from edgeml.stages import judge_latest
     from edgeml_targets.contract.errors import EdgemlError
@@ -61,6 +66,7 @@ def compress(
     if model is None:
         own = {"--calibration": calibration, "--labels": labels, "--target": target, "--max-drop": max_drop}
         own |= {"--max-size-bytes": max_size_bytes, "--max-latency-ms": max_latency_ms, "--preprocess": preprocess}
+        own |= {"--recipe": recipe}
         given = [name for name, value in own.items() if value is not None and value != []]
         if given:
             mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
@@ -76,8 +82,23 @@ def compress(
     drop = 1.0 if max_drop is None else max_drop
     budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
     options = Options(labels, preprocess, drop, budget, command, sensitivity)
+    if recipe is not None:
+        made = rebuild_file(model, calibration, recipe, target or [], out, options=options, progress=Steps())
+        _show_rebuilt(made, json=json)
+        return
     done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
     _show(done, json=json, layers=sensitivity)
+
+
+def _show_rebuilt(done: Rebuilding, *, json: bool) -> None:
+    """Print what was made again, with its hash, by which it is known to be the same."""
+    import msgspec
+
+    if json:
+        typer.echo(msgspec.json.encode(done).decode())
+    else:
+        for made in done.artifacts:
+            typer.echo(f"{made.artifact}  {made.size_bytes:,} bytes  sha256 {made.sha256}")
 
 
 def _show(done: Compression, *, json: bool, layers: bool) -> None:

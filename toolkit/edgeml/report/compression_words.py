@@ -10,7 +10,7 @@ from markupsafe import Markup
 from edgeml.figures import number, signed
 from edgeml.report.document import RUNTIMES
 from edgeml_compress import CandidateResult, Compression, TargetResult
-from edgeml_compress.choice import FLOAT, LEAST_COSINE
+from edgeml_compress.choice import FLOAT, LEAST_COSINE, Evidence
 
 NO_GAIN: Final = 0.05  # times smaller that are not worth a word
 
@@ -89,6 +89,8 @@ def verdict(target: TargetResult) -> tuple[str, str]:
         return "unsure", "latency not measured"
     if target.chosen == FLOAT:
         return "same", "float was kept"
+    if taken(target).drop_evidence == Evidence.INSUFFICIENT.value:
+        return "unsure", "insufficient samples for the accuracy budget"
     return "ok", "within every budget"
 
 

@@ -1,0 +1,103 @@
+"""Weights take the smallest form that holds, layers become integers as far as the answers allow, and a recipe says it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeml_compress.candidates import Rounding, recipes, static_int8
+from edgeml_compress.ladder.climb import climb
+from edgeml_compress.ladder.layers import climb_layers, mixture
+from edgeml_compress.ladder.loudness import loudness, worst_error
+from edgeml_compress.ladder.roundings import Tried
+from edgeml_compress.ladder.setting import Ladder
+from edgeml_compress.ladder.trials import Trials
+from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm, climb_weights
+from edgeml_compress.layers import weights
+from edgeml_compress.recipe import Recipe
+
+from .conftest import LAYERS, LOUD
+
+MakeTrials = Callable[..., Trials]
+NODES = tuple(f"product{i}" for i in range(LAYERS))
+
+
+@pytest.fixture(scope="module")
+def trials(uneven: Path, trials_of: MakeTrials) -> Trials:
+    return trials_of(uneven)
+
+
+def test_weights_that_a_scale_a_channel_holds_take_one(even: Path, trials_of: MakeTrials) -> None:
+    found = climb_weights(trials_of(even))
+    assert (found.block, found.others) == (CHANNEL, {})
+
+
+def test_a_row_that_stands_out_asks_for_blocks(trials: Trials) -> None:
+    assert not trials.holds(trials.trial(WeightForm(CHANNEL).recipe()))
+    found = climb_weights(trials)
+    assert found.block == 32 and trials.holds(found.trial)
+
+
+def test_without_blocks_the_loud_weight_alone_takes_half_precision(uneven: Path, trials_of: MakeTrials) -> None:
+    found = climb_weights(trials_of(uneven, "x86_64-litert"))
+    assert (found.block, found.others) == (CHANNEL, {f"w{LOUD}": HALF})
+
+
+def test_the_loudest_weight_costs_most(trials: Trials) -> None:
+    encodings = trials.draft(WeightForm(CHANNEL).recipe()).encodings.tensors
+    found = loudness(trials.source.model, weights(trials.source.model), encodings, trials.judge.first(4).samples)
+    assert max(found, key=found.__getitem__) == f"w{LOUD}" and all(0 < error < 2 for error in found.values())
+
+
+def test_the_worst_sample_counts_and_what_is_not_finite_most() -> None:
+    expected = {"y": np.ones((3, 16), np.float32)}
+    assert worst_error(expected, {"y": expected["y"] * np.array([[1], [1.5], [1]])}) == pytest.approx(0.5)
+    assert worst_error(expected, {"y": expected["y"] * np.array([[1], [np.nan], [1]])}) == np.inf
+
+
+def test_layers_become_integers_but_the_one_that_does_harm(trials: Trials) -> None:
+    form, rounding = WeightForm(32), Rounding("minmax")
+    order = [f"product{LOUD}", *(n for n in NODES if n != f"product{LOUD}")]  # alone, it looked quiet
+    found = climb_layers(trials, lambda nodes: mixture(trials.source.model, form, nodes, rounding), order)
+    assert {"product0", "product3"} <= set(found[0].nodes) and f"product{LOUD}" not in found[0].nodes
+    assert all(trials.holds(m.trial) for m in found)
+    assert [len(m.nodes) for m in found] == sorted((len(m.nodes) for m in found), reverse=True)
+
+
+def test_a_mixture_is_data(trials: Trials) -> None:
+    form = WeightForm(32, {"w0": HALF, "w1": 16})
+    recipe = mixture(trials.source.model, form, ["product0", "product3"], Rounding("mse"))
+    assert Recipe.from_toml(recipe.to_toml(), where="r.toml") == recipe
+    encodings = trials.draft(recipe).encodings
+    assert {n: encodings.tensors[n].block for n in ("w0", "w1", "w2", "w3")} == {
+        "w0": None,
+        "w1": 16,
+        "w2": 32,
+        "w3": None,
+    }
+    assert encodings.float16 == frozenset() and {"x", "p3"} & set(encodings.tensors)
+
+
+def test_where_full_int8_holds_the_ladder_ends(even: Path, trials_of: MakeTrials) -> None:
+    trials = trials_of(even)
+    rounding = Rounding("minmax")
+    tried = (Tried(rounding, trials.trial(rounding.recipe())),)
+
+    def never() -> WeightForm:
+        raise AssertionError("the weights were climbed")
+
+    found = climb(Ladder(trials, tried, trials.judge.count, never), clock=None)
+    assert found.recipes == recipes(static_int8("minmax")) and found.form is None and found.mixture is None
+
+
+def test_where_it_does_not_the_rungs_become_candidates(trials: Trials) -> None:
+    rounding = Rounding("minmax")
+    tried = (Tried(rounding, trials.trial(rounding.recipe())),)
+    found = climb(Ladder(trials, tried, trials.judge.count, lambda: climb_weights(trials)), clock=None)
+    assert found.form is not None and found.mixture is not None
+    assert {"product0", "product3"} <= set(found.mixture.nodes) and f"product{LOUD}" not in found.mixture.nodes
+    assert [r.name for r in found.recipes] == ["int8", "int8-mixed", "int8-dynamic", "int8-weight-only", "float16"]
+    assert {c.node for c in found.costs} == set(NODES)
