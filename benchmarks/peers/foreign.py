@@ -87,7 +87,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=144, help="calibration inputs, a third of them held back")
     parser.add_argument("--fresh", type=int, default=48, help="inputs that the result is checked on")
     given = parser.parse_args()
-    print("| file | chosen | cosine | times smaller | latency over float | seconds |\n|---|---|---|---|---|---|", flush=True)
+    print(
+        "| file | chosen | cosine | times smaller | latency over float | seconds |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
     for name in given.names:
         with tempfile.TemporaryDirectory() as folder:
             print(measure(name, given.samples, given.fresh, Path(folder)), flush=True)
