@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
 from edgeml_compress.layers import name_of
+from edgeml_targets.runtimes.onnxruntime import errors
 
 T = TypeVar("T")
 Samples = Mapping[str, npt.NDArray[Any]]
@@ -25,6 +26,8 @@ MOST_MESSAGE_BYTES: Final = 16 << 20
 """Of weights; beyond this they go through a file, which ONNX Runtime maps into memory instead of holding copies of a message.
 Calibrating a network of 100 MB took 602 MB at its peak otherwise, and 415 so; the float model alone takes 324."""
 MOST_BATCH: Final = 32
+TRIED: Final = 4  # samples that are fed both together and alone
+SAME: Final = 1e-4  # of the largest answer
 
 
 def open_session(model: ir.Model, outputs: Sequence[str] | None = None, *, threads: int = 0) -> Any:
@@ -66,6 +69,31 @@ class Batch:
 
     samples: int
     feed: Feed
+
+
+def most_at_once(model: ir.Model, samples: Samples) -> int:
+    """Return how many samples `model` may be fed at once: 1 where a few that are stacked are refused or answered otherwise.
+
+    A batch that is declared free need not be: exports hold reshapes to one sample, which stop or merge several.
+    """
+    few = {name: array[:TRIED] for name, array in samples.items()}
+    together = list(batches(model, few, most=TRIED))
+    if len(together) != 1:  # fixed, or one sample alone
+        return 1
+    session = open_session(model)
+    try:
+        stacked = session.run(None, dict(together[0].feed))
+    except errors():  # one at a time they run
+        return 1
+    singles = [session.run(None, dict(batch.feed)) for batch in batches(model, few, most=1)]
+    for index, whole in enumerate(stacked):
+        parts = [np.asarray(single[index]) for single in singles]
+        if any(part.ndim == 0 or part.shape[1:] != np.shape(whole)[1:] for part in parts):
+            return 1
+        alone = np.concatenate(parts)
+        if not _alike(np.asarray(whole), alone):
+            return 1
+    return MOST_BATCH
 
 
 def batches(model: ir.Model, samples: Samples, most: int = MOST_BATCH) -> Iterator[Batch]:
@@ -114,6 +142,14 @@ def in_turn(run: Callable[[Feed], T], feeds: Iterable[Feed], workers: int) -> It
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _alike(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> bool:
+    """Tell whether two answers are the same but for the order of sums; what is no number must be equal."""
+    if first.shape != second.shape or first.dtype.kind not in "f":
+        return np.array_equal(first, second)
+    close = SAME * float(np.abs(second[np.isfinite(second)]).max(initial=0.0))
+    return np.allclose(first, second, rtol=0, atol=close, equal_nan=True)
 
 
 def _stackable(value: ir.Value, array: npt.NDArray[Any]) -> bool:

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from edgeml_compress.layers import constant, is_constant, name_of
 from edgeml_compress.passes import Draft, needed_samples
-from edgeml_compress.running import MOST_BATCH, Samples, batches, open_session
+from edgeml_compress.running import Samples, batches, most_at_once, open_session
 from edgeml_compress.simulation import on_grid, simulated
 from edgeml_targets.contract.encodings import Encoding
 
@@ -79,7 +79,9 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> No
     samples = needed_samples(draft, "the layers' errors")
     route = _route(draft.model, set(stops))
     chosen = spread(samples, min(most_samples, _how_many_fit(draft, route)))
-    plain, integer = _Lane(draft.plain, chosen), _Lane(simulated(draft.model, draft.encodings), chosen)
+    at_once = most_at_once(draft.plain, chosen)
+    plain = _Lane(draft.plain, chosen, at_once)
+    integer = _Lane(simulated(draft.model, draft.encodings), chosen, at_once)
     ends = _last_needs(route)
     for index, cut in enumerate(route):
         plain.hold(cut.name, plain.compute(cut.needs, cut.name))
@@ -184,10 +186,10 @@ def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
 class _Lane:
     """One of the two networks, with the tensors that are held."""
 
-    def __init__(self, model: ir.Model, samples: Samples) -> None:
+    def __init__(self, model: ir.Model, samples: Samples, at_once: int) -> None:
         self.model = model
         self._values = {v.name: v for v in (*model.graph.inputs, *(o for n in model.graph for o in n.outputs))}
-        feeds = [batch.feed for batch in batches(model, samples, MOST_BATCH)]
+        feeds = [batch.feed for batch in batches(model, samples, at_once)]
         self._held: dict[str, list[npt.NDArray[Any]]] = {name: [f[name] for f in feeds] for name in feeds[0]}
 
     def value(self, name: str) -> ir.Value:

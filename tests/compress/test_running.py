@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_compress import running
-from edgeml_compress.running import Feed, cores, in_turn, open_session
+from edgeml_compress.running import MOST_BATCH, Feed, cores, in_turn, most_at_once, open_session
 
 
 def feeds(count: int, drawn: list[int]) -> Iterator[Feed]:
@@ -58,3 +58,17 @@ def test_large_weights_go_through_a_file_and_answer_the_same(
 
 def test_there_is_a_core_at_least() -> None:
     assert cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [([0, 8, 8], MOST_BATCH), ([1, 8, 8], 1), ([1, -1, 8], 1)],
+    ids=["a batch", "only one sample", "samples would run together"],
+)
+def test_a_free_batch_is_believed_when_samples_together_answer_as_alone(
+    shape: list[int], most: int, graph: Callable[..., ir.Model]
+) -> None:
+    text = """g (float[n, 64] x) => (float[m, 8] y)
+    { r = Reshape(x, s)  y = ReduceMean<axes = [1], keepdims = 0>(r) }"""
+    samples = {"x": np.random.default_rng(0).standard_normal((6, 64)).astype(np.float32)}
+    assert most_at_once(graph(text, {"s": np.array(shape)}), samples) == most
