@@ -38,6 +38,7 @@ class Options:
         max_drop: Points of accuracy (a point is 0.01) that an artifact may lose.
         budget: What every target may spend.
         command: The command line, for the report.
+        recipe: TOML of the candidate that `rebuild_file` makes again; `compress_file` searches and heeds none.
         sensitivity: Measure what each layer costs alone in integers, for every target, whether the search asked or not.
     """
 
@@ -47,6 +48,7 @@ class Options:
     budget: Budget = field(default_factory=Budget)
     command: str = ""
     sensitivity: bool = False
+    recipe: Path | None = None
 
 
 def compress_file(
@@ -118,30 +120,24 @@ class Rebuilding(msgspec.Struct, frozen=True, kw_only=True):
 def rebuild_file(
     model: Path,
     calibration: Path,
-    recipe: Path,
     targets: Sequence[str],
     out: Path,
     *,
-    options: Options = Options(),
+    options: Options,
     progress: Progress = SILENT,
 ) -> Rebuilding:
     """Make a candidate again from its recipe and the samples it was made with: the same file, bit for bit.
 
     Args:
         model, calibration, targets, out: As `compress_file` was given them.
-        recipe: TOML, as it stands in the result and the report.
-        options: `labels` and `preprocess` decide how the samples are shared out; the rest is not asked for.
+        options: `recipe` as it stands in the result and the report; `labels` and `preprocess` decide how the samples are shared
+            out; the rest is not asked for.
         progress: Told step by step.
 
     Raises:
         EdgemlError: The recipe is none, or of another model; see `compress_file`.
     """
-    try:
-        wanted = Recipe.from_toml(recipe.read_text(), where=str(recipe))
-    except OSError as error:
-        raise EdgemlError(
-            f"cannot be read: {error.strerror}", where=str(recipe), mend="give a recipe's file"
-        ) from error
+    wanted = _read_recipe(options.recipe)
     inputs, _ = model_tensors(read_model(model))
     data = _shared_out(read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess))
     found = []
@@ -158,6 +154,17 @@ def rebuild_file(
             )
         )
     return Rebuilding(model=os.path.relpath(model), artifacts=tuple(found))
+
+
+def _read_recipe(recipe: Path | None) -> Recipe:
+    if recipe is None:
+        raise ValueError("no recipe is given")
+    try:
+        return Recipe.from_toml(recipe.read_text(), where=str(recipe))
+    except OSError as error:
+        raise EdgemlError(
+            f"cannot be read: {error.strerror}", where=str(recipe), mend="give a recipe's file"
+        ) from error
 
 
 def compress_project(

@@ -61,8 +61,8 @@ def set_up(
     wide = _wider(source, data, judge)
 
     @functools.cache
-    def form(per_channel: bool, blocks: tuple[int, ...]) -> WeightForm:
-        like = next(t.scheme for t in targets if _weights_of(t.scheme) == (per_channel, blocks))
+    def form(stored: tuple[bool, tuple[int, ...]]) -> WeightForm:
+        like = next(t.scheme for t in targets if _weights_of(t.scheme) == stored)
         return climb_weights(Trials(source, like, wide, max_drop, progress))
 
     found: dict[str, Ladder] = {}
@@ -70,7 +70,7 @@ def set_up(
         if scheme_of(target) not in found:
             tried = try_observers(Trials(source, target.scheme, judge, max_drop, progress))
             trials = Trials(source, target.scheme, wide, max_drop, progress)
-            climbs = functools.partial(form, *_weights_of(target.scheme))
+            climbs = functools.partial(form, _weights_of(target.scheme))
             found[scheme_of(target)] = Ladder(trials, tuple(tried), judge.count, climbs)
     return found
 

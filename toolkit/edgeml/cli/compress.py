@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,11 +67,7 @@ def compress(
     if model is None:
         own = {"--calibration": calibration, "--labels": labels, "--target": target, "--max-drop": max_drop}
         own |= {"--max-size-bytes": max_size_bytes, "--max-latency-ms": max_latency_ms, "--preprocess": preprocess}
-        own |= {"--recipe": recipe}
-        given = [name for name, value in own.items() if value is not None and value != []]
-        if given:
-            mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
-            raise EdgemlError("no model is given", where=given[0], mend=mend)
+        _refuse_without_model(own | {"--recipe": recipe})
         own_project = load_project(project)
         done = compress_project(own_project, progress=Steps(), command=command, sensitivity=sensitivity)
         _show(done, json=json, layers=sensitivity)
@@ -79,15 +76,23 @@ def compress(
     if calibration is None:
         mend = "add --calibration with an NPY, an NPZ or a folder of images"
         raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
-    drop = 1.0 if max_drop is None else max_drop
     budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
-    options = Options(labels, preprocess, drop, budget, command, sensitivity)
+    options = Options(labels, preprocess, 1.0 if max_drop is None else max_drop, budget, command, sensitivity, recipe)
     if recipe is not None:
-        made = rebuild_file(model, calibration, recipe, target or [], out, options=options, progress=Steps())
-        _show_rebuilt(made, json=json)
+        _show_rebuilt(rebuild_file(model, calibration, target or [], out, options=options, progress=Steps()), json=json)
         return
     done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
     _show(done, json=json, layers=sensitivity)
+
+
+def _refuse_without_model(options: Mapping[str, object]) -> None:
+    """Refuse what is asked of a bare model where a project is compressed, which says it itself."""
+    from edgeml_targets.contract.errors import EdgemlError
+
+    given = [name for name, value in options.items() if value is not None and value != []]
+    if given:
+        mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
+        raise EdgemlError("no model is given", where=given[0], mend=mend)
 
 
 def _show_rebuilt(done: Rebuilding, *, json: bool) -> None:
