@@ -176,10 +176,14 @@ def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
     sizes = {
         n: v.nbytes for n, v in zip(names, session.run(names, dict(next(batches(draft.model, one)).feed)), strict=True)
     }
-    ends, most = _last_needs(route), 1
+    gone: dict[int, int] = {}
+    for name, last in _last_needs(route).items():
+        gone[last] = gone.get(last, 0) + sizes.get(name, 0)
+    alive, most = 0, 1
     for index, cut in enumerate(route):
-        alive = sum(sizes[c.name] for c in route[: index + 1] if ends[c.name] >= index)
+        alive += sizes[cut.name]
         most = max(most, 2 * alive + 2 * sizes[cut.name])  # what enters the layer is about what leaves it
+        alive -= gone.get(index, 0)
     return max(HELD_BYTES // most, 1)
 
 

@@ -32,24 +32,41 @@ class _Step(Generic[F]):
     gain: float  # of squared error, a byte
 
 
-def path(options: Mapping[str, Sequence[Option[F]]]) -> list[dict[str, F]]:
-    """Return allotments from the smallest to the most exact, each one step from the one before.
+class Allotments(Generic[F]):
+    """Allotments from the smallest to the most exact, each one step from the one before. Each is built when it is asked for."""
+
+    def __init__(self, smallest: Mapping[str, F], steps: Sequence[_Step[F]]) -> None:
+        self._smallest, self._steps = smallest, steps
+
+    def __len__(self) -> int:
+        """How many there are, one or more."""
+        return len(self._steps) + 1
+
+    def __getitem__(self, index: int) -> dict[str, F]:
+        """Return the form of each weight by name after so many steps.
+
+        Raises:
+            IndexError: There are not so many.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return {**self._smallest, **{step.name: step.form for step in self._steps[:index]}}
+
+
+def path(options: Mapping[str, Sequence[Option[F]]]) -> Allotments[F]:
+    """Return the allotments from the smallest to the most exact.
 
     Args:
         options: The forms of each weight by name, one or more.
 
     Example:
-        >>> path({"w": [Option("int8", 100, 0.1), Option("half", 200, 0.0)]})
+        >>> list(path({"w": [Option("int8", 100, 0.1), Option("half", 200, 0.0)]}))
         [{'w': 'int8'}, {'w': 'half'}]
     """
     hulls = {name: _hull(forms) for name, forms in options.items()}
     steps = [step for name, hull in hulls.items() for step in _steps(name, hull)]
-    now = {name: hull[0].form for name, hull in hulls.items()}
-    found = [now]
-    for step in sorted(steps, key=lambda s: (-s.gain, s.name)):
-        now = {**now, step.name: step.form}
-        found.append(now)
-    return found
+    smallest = {name: hull[0].form for name, hull in hulls.items()}
+    return Allotments(smallest, sorted(steps, key=lambda s: (-s.gain, s.name)))
 
 
 def _hull(options: Sequence[Option[F]]) -> list[Option[F]]:
@@ -57,11 +74,9 @@ def _hull(options: Sequence[Option[F]]) -> list[Option[F]]:
     ordered = sorted(options, key=lambda o: (o.size_bytes, o.error))
     hull = ordered[:1]
     for option in ordered[1:]:
-        if option.error >= hull[-1].error:
+        if option.error >= hull[-1].error:  # also what is as large, since the lesser error comes first
             continue
         while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], option):
-            hull.pop()
-        if option.size_bytes == hull[-1].size_bytes:
             hull.pop()
         hull.append(option)
     return hull
@@ -72,5 +87,4 @@ def _steps(name: str, hull: Sequence[Option[F]]) -> list[_Step[F]]:
 
 
 def _gain(before: Option[F], after: Option[F]) -> float:
-    spent = after.size_bytes - before.size_bytes
-    return (before.error**2 - after.error**2) / spent if spent > 0 else float("inf")
+    return (before.error**2 - after.error**2) / (after.size_bytes - before.size_bytes)

@@ -67,7 +67,8 @@ def climb_weights(trials: Trials) -> WeightForm:
         if trials.holds(whole.trial):
             return whole
     allotments = path(_options(trials))
-    low, high, best = -1, len(allotments) - 1, _tried(trials, _form(allotments[-1]))
+    low, high = -1, len(allotments) - 1
+    best = _tried(trials, _form(allotments[high]))
     while high - low > 1 and trials.holds(best.trial):
         middle = (low + high) // 2
         form = _tried(trials, _form(allotments[middle]))

@@ -42,4 +42,5 @@ def test_no_allotment_is_both_smaller_and_more_exact_than_one_on_the_path(option
 
 
 def test_of_one_weight_the_half_comes_last() -> None:
-    assert path({"w": [Option("int8", 100, 0.1), Option("half", 200, 0.0)]}) == [{"w": "int8"}, {"w": "half"}]
+    found = path({"w": [Option("int8", 100, 0.1), Option("half", 200, 0.0)]})
+    assert list(found) == [{"w": "int8"}, {"w": "half"}] and len(found) == 2
