@@ -83,7 +83,7 @@ def prepare(model: ir.Model, *, where: str) -> Prepared:
         where: Its file, for errors.
 
     Raises:
-        EdgemlError: It is quantized already, or a weight is half, double or not finite.
+        EdgemlError: It is quantized already, its weights are all half or double, or one is not finite.
     """
     ready = lift(model, where=where)
     changes = dict.fromkeys((rewrite.__name__ for rewrite in (*KNOWING, *TIDYING, *SIMPLIFYING)), 0)
@@ -112,7 +112,7 @@ def lift(model: ir.Model, *, where: str) -> ir.Model:
     """Return the least that quantization needs: steps 1 and 2. `model` itself is not changed.
 
     Raises:
-        EdgemlError: It is quantized already, or a weight is half, double or not finite.
+        EdgemlError: It is quantized already, its weights are all half or double, or one is not finite.
     """
     _refuse_quantized(model, where)
     ready = model.clone()
@@ -190,7 +190,12 @@ def _everywhere(model: ir.Model) -> list[ir.Graph | ir.Function]:
 
 
 def _refuse_other_floats(model: ir.Model, where: str) -> None:
-    """Refuse weights that are multiplied with as another float than float32; those that a Cast widens first are fine."""
+    """Refuse a model whose every weight is multiplied with as another float than float32.
+
+    Those that a Cast widens first are fine, and beside float32 ones the others are told of, not refused.
+    """
+    if weights(model):
+        return
     for node in (node for graph in graphs(model) for node in graph if node.domain == ""):
         for index in WEIGHTS.get(node.op_type, ((),))[0]:
             weight = node.inputs[index] if index < len(node.inputs) else None

@@ -30,11 +30,12 @@ def test_layers_in_a_branch_and_in_a_loop_are_told_with_their_place(graph) -> No
 
 
 def test_weights_that_are_computed_or_of_another_type_are_told(graph) -> None:  # type: ignore[no-untyped-def]
-    text = """t (float[1, 3, 8, 8] x, float[4, 3, 3, 3] k, double[b, 20] d) => (float[1, 4, 6, 6] y, double[b, 20] z) {
+    text = """t (float[1, 3, 8, 8] x, float[4, 3, 3, 3] k, double[b, 20] d, float[b, 20] f) => (float[1, 4, 6, 6] y, double[b, 20] z, float[b, 20] u) {
         [free] y = Conv(x, k)
         [wide] z = MatMul(d, w)
+        [float] u = MatMul(f, v)
     }"""
-    assert said(graph(text, {"w": np.float64(MATRIX)})) == (
+    assert said(graph(text, {"w": np.float64(MATRIX), "v": MATRIX})) == (
         "Conv free: its weight is computed, not a constant",
         "MatMul wide: its weight is DOUBLE, and float32 is what becomes integers",
     )
