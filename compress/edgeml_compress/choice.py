@@ -221,6 +221,14 @@ def _surely_within(candidate: Judged, budget: Budget | None) -> bool:
     return overspent(candidate, budget) <= 1 and (candidate.p50_us is not None or not asked)
 
 
+def without_int8(name: str, candidates: Sequence[Judged], max_drop: float) -> str | None:
+    """Return why a candidate without integers was taken, where no int8 one is accurate enough; float32 says so itself."""
+    eight = [c for c in candidates if "int8" in c.name]
+    if "int8" in name or name == FLOAT or not eight or any(accurate(c, max_drop) for c in eight):
+        return None
+    return _why_only_float(candidates, max_drop).removesuffix("; float was kept")
+
+
 def _why_only_float(candidates: Sequence[Judged], max_drop: float) -> str:
     """Return what the nearest candidate would cost and gain, an int8 one where there are several kinds."""
     known = [c for c in candidates if c.name != FLOAT and (c.drop_points is not None or c.cosine_min is not None)]

@@ -90,8 +90,10 @@ def compress(
         ranges = sentences.range_title([best(ladder.tried) for ladder in ladders.values()])
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {ranges}")
         progress.begin("Made")
-        climbed = _climb(source, targets, ladders, held)
-        made = {t.name: make(source, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets}
+        climbed = _climb(targets, ladders, held)
+        made = {
+            t.name: make(ladders[scheme_of(t)].trials, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets
+        }
         progress.end(sentences.made([candidates for candidates, _ in made.values()]))
         progress.begin("Measured")
         outcomes = {t.name: judge(made[t.name][0], t, held, limits, progress) for t in targets}
@@ -141,15 +143,16 @@ def _held(source: Source, data: CalibrationData) -> Held:
     return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
 
 
-def _climb(source: Source, targets: Sequence[Target], ladders: Mapping[str, Ladder], held: Held) -> dict[str, Climbed]:
+def _climb(targets: Sequence[Target], ladders: Mapping[str, Ladder], held: Held) -> dict[str, Climbed]:
     """Return what the ladder came to for each target."""
     found: dict[str, Climbed] = {}
     for target in targets:
         with tempfile.TemporaryDirectory(prefix="edgeml-ladder-") as folder:
             settings, _ = local_settings(target)
             timed = settings is not None and obstacle(target) is None
-            clock = Clock(source, target, settings, held.feed, Path(folder)) if timed and settings is not None else None
-            found[target.name] = climb(ladders[scheme_of(target)], clock)
+            ladder, place = ladders[scheme_of(target)], Path(folder)
+            clock = Clock(ladder.trials, target, settings, held.feed, place) if timed and settings is not None else None
+            found[target.name] = climb(ladder, clock)
     return found
 
 

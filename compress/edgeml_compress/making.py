@@ -11,9 +11,10 @@ import onnx_ir as ir
 from edgeml_compress.candidates import MIXED
 from edgeml_compress.choice import FLOAT
 from edgeml_compress.forms import forms
+from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.layers import untouched
 from edgeml_compress.passes import Draft
-from edgeml_compress.recipe import Recipe, apply
+from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerForm
 from edgeml_compress.source import Source
 from edgeml_targets.contract.encodings import Encodings
@@ -34,11 +35,11 @@ class Made:
     layers: tuple[LayerForm, ...] = ()
 
 
-def make(source: Source, target: Target, recipes: Sequence[Recipe], folder: Path) -> tuple[list[Made], list[str]]:
+def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path) -> tuple[list[Made], list[str]]:
     """Export float32 and every candidate for a target into `folder`.
 
     Args:
-        source: The prepared, calibrated model.
+        trials: Make what recipes make of the model, for the target's scheme.
         target: Whom for.
         recipes: The candidates' own.
         folder: For artifacts.
@@ -49,11 +50,12 @@ def make(source: Source, target: Target, recipes: Sequence[Recipe], folder: Path
     Raises:
         EdgemlError: Not one int8 candidate, or not even float32, can be expressed in the target's format.
     """
+    source = trials.source
     made, notes = [Made(FLOAT, _float(source, target, folder))], []
     known = [(FLOAT, Encodings())]
     refused: EdgemlError | None = None
     for recipe in recipes:
-        draft = apply(recipe, source.draft(target.scheme))
+        draft = trials.draft(recipe)
         twin = next((name for name, encodings in known if encodings == draft.encodings), None)
         needed = "int8" in recipe.name and not any("int8" in m.name for m in made)  # cli.md promises one
         if twin is not None and not (twin == FLOAT and needed):

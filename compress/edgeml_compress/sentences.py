@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edgeml_compress.candidates import Rounding
-from edgeml_compress.choice import FLOAT, Choice, Evidence, evidence
+from edgeml_compress.choice import FLOAT, Choice, Evidence, evidence, without_int8
 from edgeml_compress.judging import Outcome
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.roundings import Tried
@@ -160,6 +160,9 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
         )
     elif taken.made.name == FLOAT or "no difference" in choice.reason or "slower" in choice.reason:
         found.append(f"{reason}.")
+    why = without_int8(choice.name, [f.judged() for f in outcome.figures], max_drop)
+    if why is not None:
+        found.append(f"No int8 candidate is accurate enough: {why}.")
     drop = taken.drop
     unsure = drop is not None and evidence(drop.low, drop.high, max_drop) is Evidence.INSUFFICIENT
     if drop is not None and taken.made.name != FLOAT and unsure:

@@ -23,7 +23,7 @@ from edgeml_compress.results import LayerSensitivity
 from edgeml_compress.sensitivity import sensitivity
 
 CLEARLY: Final = 0.9  # of float's time, when scouted: then full int8 is faster for sure
-ENOUGH: Final = 0.75  # of the layers in integers: then no other way to round is tried
+ENOUGH: Final = 0.4  # of the layers in integers: then no other way to round is tried
 
 
 @dataclass(frozen=True)

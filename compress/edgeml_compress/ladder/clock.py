@@ -9,8 +9,8 @@ from typing import Final
 from edgeml_bench import race
 from edgeml_bench.jobs import LEAST_LOADS
 from edgeml_compress.judging import scout
-from edgeml_compress.recipe import Recipe, apply
-from edgeml_compress.source import Source
+from edgeml_compress.ladder.trials import Trials
+from edgeml_compress.recipe import Recipe
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.exporters import find_exporter
@@ -25,15 +25,15 @@ class Clock:
     """Times recipes on a target; each is exported once.
 
     Args:
-        source: The prepared, calibrated model.
+        trials: Make what recipes make of the model.
         target: Where it runs; its latency can be measured here.
         settings: The target's, on this machine.
         feed: One sample as the model takes it.
         folder: For artifacts, which stay there.
     """
 
-    def __init__(self, source: Source, target: Target, settings: Settings, feed: Tensors, folder: Path) -> None:
-        self._source, self._target, self._settings, self._feed, self._folder = source, target, settings, feed, folder
+    def __init__(self, trials: Trials, target: Target, settings: Settings, feed: Tensors, folder: Path) -> None:
+        self._trials, self._target, self._settings, self._feed, self._folder = trials, target, settings, feed, folder
         self._artifacts: dict[str, Path] = {}
 
     def scouted_us(self, recipe: Recipe | None) -> float:
@@ -62,8 +62,8 @@ class Clock:
 
     def _export(self, recipe: Recipe | None, number: int) -> Path:
         if recipe is None:
-            return float_artifact(self._source.path, self._target, self._folder)
-        draft = apply(recipe, self._source.draft(self._target.scheme))
+            return float_artifact(self._trials.source.path, self._target, self._folder)
+        draft = self._trials.draft(recipe)
         path = self._folder / f"{number}{self._target.suffix}"
         find_exporter(self._target.suffix).export(draft.model, draft.encodings, path)
         return path

@@ -21,7 +21,7 @@ from edgeml_compress.passes import quantize_weights
 from edgeml_compress.placement import node_name
 from edgeml_compress.recipe import Recipe, Step
 
-ROUNDS: Final = 4  # runs of layers: after each, the one that ends it is left out
+ROUNDS: Final = 3  # runs of layers: after each, the one that ends it is left out
 SHARES: Final = (0.75, 0.5, 0.25)  # of the most layers that hold: fewer may be faster
 
 

@@ -17,7 +17,7 @@ from edgeml_targets.target import Scheme, Target
 
 MOST_LABELLED: Final = 256  # labelled validation samples that choices on the way are judged on
 MOST_UNLABELLED: Final = 48  # without labels: the worst cosine of more tells little else
-MOST_TOGETHER: Final = 96
+MOST_TOGETHER: Final = 72
 """Samples that a candidate must hold on, those that drew ranges besides: what fails on these fails on others, too. Of
 silero-vad's sequence network, int8 weights in blocks had a worst cosine of 0.997 on 24 samples and 0.977 on 48 others; of
 magika, full int8 0.995 on 24 and 0.001 on 48 others."""

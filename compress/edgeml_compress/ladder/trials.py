@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeml_bench import paired_drop
 from edgeml_bench.accuracy import right_answers
+from edgeml_bench.stacking import concatenate
 from edgeml_compress.fidelity import Answers, fidelity, relative_error
 from edgeml_compress.passes import Draft
-from edgeml_compress.recipe import Recipe, apply
+from edgeml_compress.recipe import Recipe, Step, apply
 from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.progress import SILENT, Progress
@@ -22,8 +24,9 @@ from edgeml_targets.target import Scheme
 LEAST_COSINE: Final = 0.995  # on validation samples, so that .99 holds on others
 LEAST_COSINE_OF_MANY: Final = 0.993  # the worst of so many lies nearer to the worst of all
 MANY: Final = 72  # samples
-FIRST_SHARE: Final = 4  # a quarter of the samples is run first: a recipe that fails on these is not run on the others
-FAR_OFF: Final = 0.99  # a worst cosine on the first samples below which the rest is not needed to tell
+PARTS: Final = 6  # that samples are run in: a recipe that fails on the first is not run on the others
+SWING: Final = 0.001  # of the worst cosine that more samples may still make good, where an output is stacked over them
+ROUND: Final = frozenset({"quantize_weights", "halve_weights"})  # the first passes that round anything
 
 
 @dataclass(frozen=True)
@@ -86,29 +89,39 @@ class Trials:
     ) -> None:
         self.source, self.scheme, self.judge, self.max_drop = source, scheme, judge, max_drop
         self.made, self._progress = 0, progress
-        self._few = judge.first(-(-judge.count // FIRST_SHARE))
+        self._eased: dict[tuple[Step, ...], Draft] = {}
 
     def draft(self, recipe: Recipe) -> Draft:
-        """Return what a recipe makes of the model."""
-        return apply(recipe, self.source.draft(self.scheme))
+        """Return what a recipe makes of the model; passes before all that rounds are done once for all recipes."""
+        first = next((i for i, step in enumerate(recipe.steps) if step.name in ROUND), len(recipe.steps))
+        before = recipe.steps[:first]
+        if before not in self._eased:
+            self._eased[before] = apply(Recipe(recipe.name, before), self.source.draft(self.scheme))
+        return apply(Recipe(recipe.name, recipe.steps[first:]), self._eased[before])
 
     def trial(self, recipe: Recipe) -> Trial:
-        """Return how a recipe does; where it is far off on the first samples, on these alone."""
-        return self._tried(self.draft(recipe), self._few if self.judge.labels is None else self.judge)
+        """Return how a recipe does; where it fails on the first samples, on these alone."""
+        draft = self.draft(recipe)
+        session = self._session(draft)
+        if self.judge.labels is not None:
+            return compared(self.judge, run(session, draft, self.judge.samples))
+        got: list[Answers] = []
+        found = Trial(1.0, 0.0)
+        for first, last in pairwise(np.linspace(0, self.judge.count, PARTS + 1).round().astype(int).tolist()):
+            got.append(run(session, draft, {name: array[first:last] for name, array in self.judge.samples.items()}))
+            found = compared(self.judge.first(last), concatenate(got))
+            if found.cosine < self.judge.least_cosine - SWING:
+                break
+        return found
 
     def whole(self, draft: Draft) -> Trial:
         """Return how a draft does on all samples, so that its error can be compared with another's."""
-        return self._tried(draft, self.judge)
+        return compared(self.judge, run(self._session(draft), draft, self.judge.samples))
 
-    def _tried(self, draft: Draft, first: Judge) -> Trial:
+    def _session(self, draft: Draft) -> Any:
         self.made += 1
         self._progress.advance(self.made, self.made + 1, f"{self.made} tried")
-        session = open_session(write_graph(draft.model, draft.encodings))
-        if first.count < self.judge.count:
-            early = compared(first, run(session, draft, first.samples))
-            if early.cosine < FAR_OFF:
-                return early
-        return compared(self.judge, run(session, draft, self.judge.samples))
+        return open_session(write_graph(draft.model, draft.encodings))
 
     def holds(self, trial: Trial | None) -> bool:
         """Tell whether what did so may be taken: within the budget with labels, else close enough to float."""

@@ -61,7 +61,7 @@ class WeightForm:
 
 
 def climb_weights(trials: Trials) -> WeightForm:
-    """Return the smallest form of all weights with which the answers hold; where none does, half precision for all."""
+    """Return the smallest form of all weights with which the answers hold; where none has integers, the last that was tried."""
     for block in (CHANNEL, *trials.scheme.weight_blocks[:1]):
         whole = _tried(trials, WeightForm(block))
         if trials.holds(whole.trial):
@@ -76,7 +76,7 @@ def climb_weights(trials: Trials) -> WeightForm:
             high, best = middle, form
         else:
             low = middle
-    return best
+    return whole if best.block == HALF and not best.others else best
 
 
 def _options(trials: Trials) -> dict[str, list[Option[int]]]:
