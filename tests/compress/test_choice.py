@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_compress.choice import FLOAT, Evidence, Judged, accurate, choose, evidence, overspent
+from edgeml_compress.choice import FLOAT, Evidence, Judged, accurate, choose, evidence, overspent, without_int8
 from edgeml_compress.judging import entrants, missing
 
 
@@ -202,3 +202,13 @@ def test_nothing_both_faster_and_smaller_was_left(found, max_drop) -> None:  # t
         if accurate(other, max_drop):
             clearly = max(other.medians_us) < min(taken.medians_us) / 1.02 and other.size_bytes < taken.size_bytes
             assert not clearly
+
+
+def test_where_no_int8_candidate_is_accurate_the_one_taken_says_so() -> None:
+    made = [PLAIN, raced("int8", 100, 50.0, drop=3.2), raced("float16", 200, 90.0)]
+    assert choose(made, 1.0).name == "float16"
+    assert (
+        without_int8("float16", made, 1.0) == "the nearest, int8, loses 3.2 points, 1 allowed, and is 4.0 times smaller"
+    )
+    assert without_int8("float16", [*made, raced("int8-dynamic", 100, 95.0)], 1.0) is None
+    assert without_int8(FLOAT, made, 1.0) is None

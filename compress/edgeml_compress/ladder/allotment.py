@@ -9,7 +9,7 @@ Source: Shoham and Gersho 1988, Efficient bit allocation for an arbitrary set of
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -51,6 +51,10 @@ class Allotments(Generic[F]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         return {**self._smallest, **{step.name: step.form for step in self._steps[:index]}}
+
+    def __iter__(self) -> Iterator[dict[str, F]]:
+        """Yield them one after the other."""
+        return (self[index] for index in range(len(self)))
 
 
 def path(options: Mapping[str, Sequence[Option[F]]]) -> Allotments[F]:

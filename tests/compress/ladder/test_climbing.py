@@ -17,7 +17,8 @@ from edgeml_compress.ladder.setting import Ladder
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm, climb_weights
 from edgeml_compress.layers import weights
-from edgeml_compress.recipe import Recipe
+from edgeml_compress.passes import equalize_layers
+from edgeml_compress.recipe import Recipe, Step, apply
 
 from .conftest import LAYERS, LOUD
 
@@ -101,3 +102,19 @@ def test_where_it_does_not_the_rungs_become_candidates(trials: Trials) -> None:
     assert {"product0", "product3"} <= set(found.mixture.nodes) and f"product{LOUD}" not in found.mixture.nodes
     assert [r.name for r in found.recipes] == ["int8", "int8-mixed", "int8-dynamic", "int8-weight-only", "float16"]
     assert {c.node for c in found.costs} == set(NODES)
+
+
+def test_a_recipe_that_fails_early_is_not_run_on_the_rest(trials: Trials) -> None:
+    rounding = Rounding("minmax").recipe()
+    early, whole = trials.trial(rounding), trials.whole(trials.draft(rounding))
+    assert early.cosine >= whole.cosine and not trials.holds(early) and not trials.holds(whole)
+    held = WeightForm(32).recipe()
+    assert trials.trial(held) == trials.whole(trials.draft(held))
+
+
+def test_what_eases_rounding_is_done_once(trials: Trials) -> None:
+    eased = Rounding("minmax", before=(Step("equalize_layers", equalize_layers.Params()),))
+    recipes_of = [mixture(trials.source.model, WeightForm(32), nodes, eased) for nodes in (NODES[:1], NODES[:2])]
+    first, second = (trials.draft(recipe) for recipe in recipes_of)
+    assert first.calibration is second.calibration
+    assert first.encodings == apply(recipes_of[0], trials.source.draft(trials.scheme)).encodings
