@@ -17,7 +17,9 @@ from edgeml_targets.target import Scheme, Target
 
 MOST_LABELLED: Final = 256  # labelled validation samples that choices on the way are judged on
 MOST_UNLABELLED: Final = 48  # without labels: the worst cosine of more tells little else
-MOST_TOGETHER: Final = 72
+WEIGHED_VALUES: Final = 100_000_000  # of weights, times samples: a small network answers more in the same time
+LEAST_TOGETHER: Final = 72
+MOST_TOGETHER: Final = 192
 """Samples that a candidate must hold on, those that drew ranges besides: what fails on these fails on others, too. Of
 silero-vad's sequence network, int8 weights in blocks had a worst cosine of 0.997 on 24 samples and 0.977 on 48 others; of
 magika, full int8 0.995 on 24 and 0.001 on 48 others."""
@@ -89,7 +91,8 @@ def _judge(source: Source, data: CalibrationData) -> Judge:
 
 def _wider(source: Source, data: CalibrationData, judge: Judge) -> Judge:
     """Return a judge with samples that drew ranges besides, where no labels are asked for."""
-    more = MOST_TOGETHER - judge.count
+    together = min(max(WEIGHED_VALUES // max(source.parameters, 1), LEAST_TOGETHER), MOST_TOGETHER)
+    more = together - judge.count
     if judge.labels is not None or more <= 0:
         return judge
     others = {name: data.ranges[name][:more] for name in judge.samples}

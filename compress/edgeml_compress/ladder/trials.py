@@ -22,8 +22,6 @@ from edgeml_targets.exporters.onnx import write_graph
 from edgeml_targets.target import Scheme
 
 LEAST_COSINE: Final = 0.995  # on validation samples, so that .99 holds on others
-LEAST_COSINE_OF_MANY: Final = 0.993  # the worst of so many lies nearer to the worst of all
-MANY: Final = 72  # samples
 PARTS: Final = 6  # that samples are run in: a recipe that fails on the first is not run on the others
 SWING: Final = 0.001  # of the worst cosine that more samples may still make good, where an output is stacked over them
 ROUND: Final = frozenset({"quantize_weights", "halve_weights"})  # the first passes that round anything
@@ -41,11 +39,6 @@ class Judge:
     def count(self) -> int:
         """How many samples there are."""
         return min((len(array) for array in self.samples.values()), default=0)
-
-    @property
-    def least_cosine(self) -> float:
-        """What the worst cosine must reach for a recipe to hold."""
-        return LEAST_COSINE if self.count < MANY else LEAST_COSINE_OF_MANY
 
     def first(self, count: int) -> Judge:
         """Return a judge with the first samples alone."""
@@ -110,7 +103,7 @@ class Trials:
         for first, last in pairwise(np.linspace(0, self.judge.count, PARTS + 1).round().astype(int).tolist()):
             got.append(run(session, draft, {name: array[first:last] for name, array in self.judge.samples.items()}))
             found = compared(self.judge.first(last), concatenate(got))
-            if found.cosine < self.judge.least_cosine - SWING:
+            if found.cosine < LEAST_COSINE - SWING:
                 break
         return found
 
@@ -129,7 +122,7 @@ class Trials:
             return False
         if trial.drop_points is not None:
             return trial.drop_points <= self.max_drop
-        return trial.cosine >= self.judge.least_cosine
+        return trial.cosine >= LEAST_COSINE
 
 
 def compared(judge: Judge, got: Answers) -> Trial:
