@@ -118,11 +118,11 @@ def _ratios(comparison: Comparison) -> Markup:
     said = "; ".join(f"{r.name} {r.value:.2f}, {r.low:.2f} to {r.high:.2f}" for r in rows)
     width = document.WIDTH - WIDE - GAP
     return document.figure(
-        ratios.draw(rows),
+        ratios.draw(rows, width),
         height=latencies.HEIGHT,
         width=width,
         name=f"B over A, ratio with its 95 % interval. {said}",
-        narrow=ratios.draw(rows),
+        narrow=ratios.draw(rows, document.NARROW),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LEFT, TOP, BOTTOM = 92, 30, 46
 NARROW: Final = 0.02
+TICK: Final = 44  # a number on the axis, and the room around it
 SHIFT: Final = 14  # from the plot to the figures beside it
 LATENCIES: Final = ("p50", "p90", "p99", "throughput")  # whose intervals set the axis; others may be cut there
 
@@ -58,8 +59,8 @@ def written_ratio(ratio: float, low: float, high: float) -> str:
     return f"{ratio:.3f}" if high - low < NARROW else f"{ratio:.2f}"
 
 
-def draw(rows: Sequence[Ratio]) -> go.Figure:
-    """Draw the rows from the top down."""
+def draw(rows: Sequence[Ratio], width: int) -> go.Figure:
+    """Draw the rows from the top down, `width` pixels wide."""
     import plotly.graph_objects as go
 
     colours = tokens()
@@ -102,7 +103,7 @@ def draw(rows: Sequence[Ratio]) -> go.Figure:
             x=1, xanchor=anchor, xshift=shift, y=1, yref="y domain", yanchor="bottom", yshift=4,
             text=f"B {side}", font={"color": colours["text-2"]}, showarrow=False, borderpad=0,
         )  # fmt: skip
-    values = ticks(low, high, 5)
+    values = ticks(low, high, min(5, max(2, (width - LEFT - right) // TICK)))
     chart.update_xaxes(title="B over A, ratio", range=[low, high], tickvals=values, ticktext=written(values))
     chart.update_yaxes(
         range=[len(rows) - 0.4, -0.6], tickvals=list(range(len(rows))), ticktext=[r.name for r in rows], showgrid=False,
