@@ -103,7 +103,7 @@ def draw(rows: Sequence[Ratio], width: int) -> go.Figure:
             x=1, xanchor=anchor, xshift=shift, y=1, yref="y domain", yanchor="bottom", yshift=4,
             text=f"B {side}", font={"color": colours["text-2"]}, showarrow=False, borderpad=0,
         )  # fmt: skip
-    values = ticks(low, high, min(5, max(2, (width - LEFT - right) // TICK)))
+    values = ticks(low, high, min(5, max(2, int(width - LEFT - right) // TICK)))
     chart.update_xaxes(title="B over A, ratio", range=[low, high], tickvals=values, ticktext=written(values))
     chart.update_yaxes(
         range=[len(rows) - 0.4, -0.6], tickvals=list(range(len(rows))), ticktext=[r.name for r in rows], showgrid=False,
