@@ -136,6 +136,8 @@ def test_one_that_is_lost_is_said_again_while_others_are_answered(
         return bool(lost) and said - set(fleet.received) <= {max(said, key=lambda name: name[2])}
 
     eventually(another_is_answered_and_the_first_is_there, "the lost one is there, in the middle of traffic", 5)
+    assert lost == [1]
+    assert ("cam-1", linked.outbox.boot, 1) in fleet.received
 
 
 def test_a_server_that_never_answers_gets_no_flood(

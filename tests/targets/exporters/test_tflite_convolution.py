@@ -48,25 +48,6 @@ def convolution(network: Any, g: Geometry, *, clipped: bool) -> Any:
     return net, net.finish(net.add("Relu", y) if clipped else y)
 
 
-@few
-@given(geometries(), st.booleans())
-def test_a_convolution_is_the_same_in_float(network: Any, parity: Any, geometry: Geometry, clipped: bool) -> None:
-    net, model = convolution(network, geometry, clipped=clipped)
-    x = net.samples(geometry.batch)
-    wanted, found = parity.reference(model, x), parity.litert(model, x)
-    for name in wanted:
-        np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, rtol=1e-5)
-
-
-@few
-@given(geometries(), st.booleans())
-def test_a_convolution_in_integers_is_within_one_step(
-    network: Any, steps_apart: Any, geometry: Geometry, clipped: bool
-) -> None:
-    net, model = convolution(network, geometry, clipped=clipped)
-    assert steps_apart(model, net.samples(geometry.batch)) <= 1.01
-
-
 def transposed(network: Any, g: Geometry, *, clipped: bool) -> Any:
     """Return a transposed convolution that gives back a geometry's kind; its output is cut by no more than a window."""
     net = network({"x": ("batch", g.inputs, *g.size)})
@@ -79,24 +60,26 @@ def transposed(network: Any, g: Geometry, *, clipped: bool) -> Any:
     return net, net.finish(net.add("Relu", y) if clipped else y)
 
 
+@pytest.mark.parametrize("kind", [convolution, transposed])
 @few
 @given(geometries(), st.booleans())
-def test_a_transposed_convolution_is_the_same_in_float(
-    network: Any, parity: Any, geometry: Geometry, clipped: bool
+def test_a_convolution_is_the_same_in_float(
+    network: Any, parity: Any, kind: Any, geometry: Geometry, clipped: bool
 ) -> None:
-    net, model = transposed(network, geometry, clipped=clipped)
+    net, model = kind(network, geometry, clipped=clipped)
     x = net.samples(geometry.batch)
     wanted, found = parity.reference(model, x), parity.litert(model, x)
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [convolution, transposed])
 @few
 @given(geometries(), st.booleans())
-def test_a_transposed_convolution_in_integers_is_within_one_step(
-    network: Any, steps_apart: Any, geometry: Geometry, clipped: bool
+def test_a_convolution_in_integers_is_within_one_step(
+    network: Any, steps_apart: Any, kind: Any, geometry: Geometry, clipped: bool
 ) -> None:
-    net, model = transposed(network, geometry, clipped=clipped)
+    net, model = kind(network, geometry, clipped=clipped)
     assert steps_apart(model, net.samples(geometry.batch)) <= 1.01
 
 
