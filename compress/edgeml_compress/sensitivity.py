@@ -90,12 +90,12 @@ def decibels(relative_error: float) -> float:
 
 def cross_entropy(scores: npt.NDArray[np.floating], labels: Labels) -> float:
     """Return the mean cross-entropy in nats of scores (samples, classes), logits or probabilities, for the labels (samples,)."""
+    from scipy.special import log_softmax
+
     rows = np.float64(scores).reshape(len(labels), -1)
     probable = np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1, atol=1e-3)
     logs = np.log(np.maximum(rows, 1e-12)) if probable else rows
-    largest = logs.max(axis=1, keepdims=True)
-    normalised = logs - largest - np.log(np.exp(logs - largest).sum(axis=1, keepdims=True))
-    return float(-normalised[np.arange(len(labels)), labels].mean())
+    return float(-log_softmax(logs, axis=1)[np.arange(len(labels)), labels].mean())
 
 
 def _layers(model: ir.Model, full: Encodings) -> dict[ir.Node, int]:

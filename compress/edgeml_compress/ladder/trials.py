@@ -29,7 +29,7 @@ ROUND: Final = frozenset({"quantize_weights", "halve_weights"})  # the first pas
 
 @dataclass(frozen=True)
 class Judge:
-    """What recipes are judged on: validation samples, which set no range, and what the float model answers for them."""
+    """What recipes are judged on: samples, and what the float model answers for them. Which samples, `setting.py` says."""
 
     samples: Samples
     reference: Answers

@@ -61,7 +61,6 @@ def compress(
     from edgeml.compression import Options, compress_file, compress_project, rebuild_file
     from edgeml.project import Budget, load_project
     from edgeml.stages import judge_latest
-    from edgeml_targets.contract.errors import EdgemlError
 
     command = shlex.join(["edgeml", *sys.argv[1:]])
     if model is None:
@@ -73,15 +72,13 @@ def compress(
         _show(done, json=json, layers=sensitivity)
         judge_latest(own_project, done, progress=Steps())
         return
-    if calibration is None:
-        mend = "add --calibration with an NPY, an NPZ or a folder of images"
-        raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
+    samples = _samples_of(model, calibration)
     budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
     options = Options(labels, preprocess, 1.0 if max_drop is None else max_drop, budget, command, sensitivity, recipe)
     if recipe is not None:
-        _show_rebuilt(rebuild_file(model, calibration, target or [], out, options=options, progress=Steps()), json=json)
+        _show_rebuilt(rebuild_file(model, samples, target or [], out, options=options, progress=Steps()), json=json)
         return
-    done = compress_file(model, calibration, target or [], out, options=options, progress=Steps())
+    done = compress_file(model, samples, target or [], out, options=options, progress=Steps())
     _show(done, json=json, layers=sensitivity)
 
 
@@ -93,6 +90,16 @@ def _refuse_without_model(options: Mapping[str, object]) -> None:
     if given:
         mend = "edgeml compress MODEL.onnx --calibration DATA; a project says the rest in edgeml.toml"
         raise EdgemlError("no model is given", where=given[0], mend=mend)
+
+
+def _samples_of(model: Path, calibration: Path | None) -> Path:
+    """Return where a bare model's samples are, which must be given."""
+    from edgeml_targets.contract.errors import EdgemlError
+
+    if calibration is None:
+        mend = "add --calibration with an NPY, an NPZ or a folder of images"
+        raise EdgemlError("no samples to calibrate with", where=str(model), mend=mend)
+    return calibration
 
 
 def _show_rebuilt(done: Rebuilding, *, json: bool) -> None:
