@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))  # the networks and their inputs are the tests' ow
 
 from edgeml.compression import compress_file  # noqa: E402
 from edgeml_bench import answers, race  # noqa: E402
-from edgeml_compress.fidelity import fidelity  # noqa: E402
-from edgeml_compress.running import batches  # noqa: E402
+from edgeml_compress.graph.running import batches  # noqa: E402
+from edgeml_compress.judging.fidelity import fidelity  # noqa: E402
 from edgeml_targets.models import read_model  # noqa: E402
 from edgeml_targets.target import DEFAULT_TARGET, find_target  # noqa: E402
 from tests.foreign import MODELS, draw, model_file  # noqa: E402

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from edgeml_compress.calibration import Calibration as Calibration
     from edgeml_compress.calibration import calibrate as calibrate
-    from edgeml_compress.choice import Limits as Limits
     from edgeml_compress.engine import compress as compress
+    from edgeml_compress.judging.choice import Limits as Limits
     from edgeml_compress.preparation import prepare as prepare
     from edgeml_compress.rebuilding import rebuild as rebuild
     from edgeml_compress.recipe import Recipe as Recipe
@@ -27,7 +27,7 @@ _HOME: Final = {
     "CalibrationData": "source",
     "CandidateResult": "results",
     "Compression": "results",
-    "Limits": "choice",
+    "Limits": "judging.choice",
     "Recipe": "recipe",
     "StepDone": "results",
     "TargetResult": "results",

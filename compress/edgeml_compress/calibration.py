@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.layers import is_constant, name_of, sole_user
+from edgeml_compress.graph.layers import is_constant, name_of, sole_user
+from edgeml_compress.graph.running import Samples, batches, cores, in_turn
 from edgeml_compress.observing import Floats, Glimpse, Watch, glimpse, single_symbols
-from edgeml_compress.running import Samples, batches, cores, in_turn
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.contract.histogram import LOWEST_EXPONENT, Counter, Histogram, merge

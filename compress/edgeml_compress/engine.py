@@ -22,17 +22,17 @@ import msgspec
 
 from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
-from edgeml_compress.choice import FLOAT, Limits, choose, evidence
-from edgeml_compress.judging import Figures, Held, Outcome, judge, local_settings
+from edgeml_compress.graph.layers import name_of
+from edgeml_compress.graph.running import Samples, batches
+from edgeml_compress.judging.choice import FLOAT, Limits, choose, evidence
+from edgeml_compress.judging.judge import Figures, Held, Outcome, judge, local_settings
 from edgeml_compress.ladder.climb import Climbed, climb
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.roundings import best
 from edgeml_compress.ladder.setting import Ladder, scheme_of, set_up
-from edgeml_compress.layers import name_of
 from edgeml_compress.making import make
 from edgeml_compress.publishing import publish
 from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
-from edgeml_compress.running import Samples, batches
 from edgeml_compress.source import (
     CALIBRATION_FILE,
     CalibrationData,

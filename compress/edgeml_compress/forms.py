@@ -6,8 +6,8 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import weights
-from edgeml_compress.naming import graphs
+from edgeml_compress.graph.layers import weights
+from edgeml_compress.graph.naming import graphs
 from edgeml_compress.placement import node_name
 from edgeml_compress.results import LayerForm
 from edgeml_targets.contract.encodings import Encodings

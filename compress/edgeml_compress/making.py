@@ -9,10 +9,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgeml_compress.candidates import MIXED
-from edgeml_compress.choice import FLOAT
 from edgeml_compress.forms import forms
+from edgeml_compress.graph.layers import untouched
+from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.ladder.trials import Trials
-from edgeml_compress.layers import untouched
 from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerForm

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.layers import constant, name_of, weights
-from edgeml_compress.running import Samples, open_session
+from edgeml_compress.graph.layers import constant, name_of, weights
+from edgeml_compress.graph.running import Samples, open_session
 from edgeml_targets.models import raise_opset
 
 Array = npt.NDArray[Any]

@@ -14,8 +14,8 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import WEIGHTS, constant, is_constant, name_of, sole_user
-from edgeml_compress.sizes import sized_by_data
+from edgeml_compress.graph.layers import WEIGHTS, constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.sizes import sized_by_data
 from edgeml_targets.contract.encodings import Encodings
 
 FUSES: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul"})

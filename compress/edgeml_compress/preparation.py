@@ -22,9 +22,9 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from edgeml_compress.layers import WEIGHTS, is_constant, weights
-from edgeml_compress.naming import graphs, name_uniquely
-from edgeml_compress.removing import remove_unused
+from edgeml_compress.graph.layers import WEIGHTS, is_constant, weights
+from edgeml_compress.graph.naming import graphs, name_uniquely
+from edgeml_compress.graph.removing import remove_unused
 from edgeml_compress.rewrites.drop_identities import drop_identities
 from edgeml_compress.rewrites.fold_batch_norm import fold_batch_norm
 from edgeml_compress.rewrites.fold_constants import fold_constants

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edgeml_compress.candidates import Rounding
-from edgeml_compress.choice import FLOAT, Choice, Evidence, evidence, without_int8
-from edgeml_compress.judging import Outcome
+from edgeml_compress.judging.choice import FLOAT, Choice, Evidence, evidence, without_int8
+from edgeml_compress.judging.judge import Outcome
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.roundings import Tried
 from edgeml_compress.ladder.trials import Trial
+from edgeml_compress.ladder.variants import titles
 from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm
 from edgeml_compress.making import Made
 from edgeml_compress.results import StepDone, TargetResult
 from edgeml_compress.rewrites import said
 from edgeml_compress.source import Source
-from edgeml_compress.variants import titles
 
 OBSERVERS: Final = {
     "minmax": "the full range",

@@ -15,12 +15,12 @@ import onnx_ir as ir
 
 from edgeml_bench import answers
 from edgeml_compress.calibration import Calibration, calibrate, observed
-from edgeml_compress.fidelity import Answers, fidelity
-from edgeml_compress.layers import weights
-from edgeml_compress.naming import graphs
+from edgeml_compress.graph.layers import weights
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.running import Samples, open_session, run_each
+from edgeml_compress.judging.fidelity import Answers, fidelity
 from edgeml_compress.passes import Draft
 from edgeml_compress.preparation import lift, prepare
-from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of

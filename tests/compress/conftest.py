@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgeml_compress.running import open_session
+from edgeml_compress.graph.running import open_session
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 HEAD = '<ir_version: 8, opset_import: ["" : {opset}, "com.microsoft" : 1]>\n'

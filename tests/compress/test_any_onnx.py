@@ -16,13 +16,13 @@ import onnx
 import pytest
 
 from edgeml_bench import answers
-from edgeml_compress.fidelity import fidelity
-from edgeml_compress.layers import weights
-from edgeml_compress.naming import graphs
+from edgeml_compress.graph.layers import weights
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.running import batches
+from edgeml_compress.judging.fidelity import fidelity
 from edgeml_compress.passes import quantize_weights
 from edgeml_compress.preparation import prepare
 from edgeml_compress.recipe import Recipe, Step, apply
-from edgeml_compress.running import batches
 from edgeml_compress.source import REFERENCE, read_source
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.models import read_model

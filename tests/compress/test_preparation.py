@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_compress import prepare
-from edgeml_compress.layers import weights
+from edgeml_compress.graph.layers import weights
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.models import read_model
 

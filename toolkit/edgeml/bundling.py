@@ -124,7 +124,7 @@ def make_bundle(
 def _scores(artifact: Path, target: Target, model: Model, inputs: Floats) -> Floats:
     """Return what an artifact answers, (samples, classes); for hardware that is not here as near to it as this machine comes."""
     from edgeml_bench import answers
-    from edgeml_compress.judging import local_settings
+    from edgeml_compress.judging.judge import local_settings
 
     settings, note = local_settings(target)
     if settings is None:

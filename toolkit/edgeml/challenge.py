@@ -98,7 +98,7 @@ def compare(
     Raises:
         EdgemlError: A bundle is none.
     """
-    from edgeml_compress.judging import local_settings
+    from edgeml_compress.judging.judge import local_settings
 
     if champion is None or champion.model == model.id:
         return Challenge(ChallengerEvidence(model.id, champion.model if champion else ""))

@@ -17,7 +17,7 @@ from edgeml.project import Budget, Project
 from edgeml.report.compression import write as write_report
 from edgeml.report.compression_words import times_faster
 from edgeml_compress import CalibrationData, Compression, Limits, Recipe, TargetResult, compress, rebuild
-from edgeml_compress.layer_costs import with_layer_costs
+from edgeml_compress.judging.layer_costs import with_layer_costs
 from edgeml_compress.results import RESULT
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of, write_atomic

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edgeml_compress.candidates import Rounding, recipes
+from edgeml_compress.judging.sensitivity import sensitivity
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.layers import Mixture, climb_layers, mixture
 from edgeml_compress.ladder.roundings import DEFAULT_OBSERVER, WORTH_IT, Tried, best
@@ -20,7 +21,6 @@ from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.ladder.weights import WeightForm, samples_for
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerSensitivity
-from edgeml_compress.sensitivity import sensitivity
 
 CLEARLY: Final = 0.9  # of float's time, when scouted: then full int8 is faster for sure
 ENOUGH: Final = 0.4  # of the layers in integers: then no other way to round is tried

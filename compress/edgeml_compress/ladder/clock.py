@@ -8,7 +8,7 @@ from typing import Final
 
 from edgeml_bench import race
 from edgeml_bench.jobs import LEAST_LOADS
-from edgeml_compress.judging import scout
+from edgeml_compress.judging.judge import scout
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.recipe import Recipe
 from edgeml_targets.contract.errors import EdgemlError

@@ -14,9 +14,9 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeml_compress.candidates import MIXED, Rounding
+from edgeml_compress.graph.layers import WEIGHTS, is_constant, name_of
 from edgeml_compress.ladder.trials import Trial, Trials
 from edgeml_compress.ladder.weights import WeightForm
-from edgeml_compress.layers import WEIGHTS, is_constant, name_of
 from edgeml_compress.passes import quantize_weights
 from edgeml_compress.placement import node_name
 from edgeml_compress.recipe import Recipe, Step

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
-from edgeml_compress.fidelity import NEXT_TO_NOTHING, SMALL_OUTPUT, shaped_apart
-from edgeml_compress.layers import Weight, name_of
-from edgeml_compress.running import Samples, batches, open_session
+from edgeml_compress.graph.layers import Weight, name_of
+from edgeml_compress.graph.running import Samples, batches, open_session
+from edgeml_compress.judging.fidelity import NEXT_TO_NOTHING, SMALL_OUTPUT, shaped_apart
 from edgeml_targets.contract.encodings import Encoding
 
 SQUASHES: Final = frozenset({"Softmax", "Sigmoid", "LogSoftmax"})

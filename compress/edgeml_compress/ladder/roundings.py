@@ -8,8 +8,8 @@ from typing import Final
 
 from edgeml_compress.candidates import Rounding
 from edgeml_compress.ladder.trials import Trial, Trials
+from edgeml_compress.ladder.variants import cheap_variants, corrected, titles
 from edgeml_compress.observers import observer_names
-from edgeml_compress.variants import cheap_variants, corrected, titles
 from edgeml_targets.contract.encodings import Encodings
 
 DEFAULT_OBSERVER: Final = "minmax"

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from edgeml_bench import paired_drop
 from edgeml_bench.accuracy import right_answers
 from edgeml_bench.stacking import concatenate
-from edgeml_compress.fidelity import Answers, fidelity, relative_error
+from edgeml_compress.graph.running import Samples, open_session, run_each
+from edgeml_compress.judging.fidelity import Answers, fidelity, relative_error
 from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe, Step, apply
-from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.exporters.onnx import write_graph

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgeml_compress.candidates import LEAST_VALUES, WEIGHT_ONLY
+from edgeml_compress.graph.layers import Weight, weights
 from edgeml_compress.ladder.allotment import Option, path
 from edgeml_compress.ladder.loudness import loudness
 from edgeml_compress.ladder.trials import Trial, Trials
-from edgeml_compress.layers import Weight, weights
 from edgeml_compress.passes import halve_weights, quantize_weights
 from edgeml_compress.recipe import Recipe, Step
 from edgeml_targets.contract.encodings import Encoding

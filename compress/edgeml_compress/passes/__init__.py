@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import onnx_ir as ir
 
 from edgeml_compress.calibration import Calibration, calibrate
-from edgeml_compress.running import Samples
+from edgeml_compress.graph.running import Samples
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.target import Scheme

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import onnx_ir as ir
 from pydantic import Field
 
-from edgeml_compress.grids import Grid, grid_of, replace_weights, why_fixed
-from edgeml_compress.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.layerwise.grids import Grid, grid_of, replace_weights, why_fixed
+from edgeml_compress.layerwise.products import as_matrix, columns, from_matrix, picked
+from edgeml_compress.layerwise.rounding import Rounding
+from edgeml_compress.layerwise.walk import Chunks, Stop, walk
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.placement import node_name
-from edgeml_compress.products import as_matrix, columns, from_matrix, picked
-from edgeml_compress.rounding import Rounding
-from edgeml_compress.walk import Chunks, Stop, walk
 
 Array = npt.NDArray[np.float32]
 

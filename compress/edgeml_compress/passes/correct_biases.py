@@ -15,12 +15,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 from pydantic import Field
 
-from edgeml_compress.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.layerwise.walk import Chunks, Stop, walk
 from edgeml_compress.observers import Range
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.passes.static_activations import encode
 from edgeml_compress.placement import node_name
-from edgeml_compress.walk import Chunks, Stop, walk
 from edgeml_targets.contract.encodings import Encoding
 
 Floats = npt.NDArray[np.float64]

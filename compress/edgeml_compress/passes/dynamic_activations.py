@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from pydantic import Field
 
-from edgeml_compress.layers import WEIGHTS, is_constant
+from edgeml_compress.graph.layers import WEIGHTS, is_constant
 from edgeml_compress.passes import Draft, Pass
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from edgeml_compress.channels import (
+from edgeml_compress.graph.channels import (
     input_ranges,
     largest_by_channel,
     output_ranges,
@@ -20,8 +20,8 @@ from edgeml_compress.channels import (
     scale_inputs,
     scale_outputs,
 )
-from edgeml_compress.layers import name_of
-from edgeml_compress.links import Link, links
+from edgeml_compress.graph.layers import name_of
+from edgeml_compress.graph.links import Link, links
 from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from edgeml_compress.grids import Grid, grid_of, replace_weights, why_fixed
-from edgeml_compress.layers import constant, name_of
+from edgeml_compress.graph.layers import constant, name_of
+from edgeml_compress.layerwise.grids import Grid, grid_of, replace_weights, why_fixed
+from edgeml_compress.layerwise.products import as_matrix, columns, from_matrix
+from edgeml_compress.layerwise.walk import Chunks, Stop, walk
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.placement import node_name
-from edgeml_compress.products import as_matrix, columns, from_matrix
-from edgeml_compress.walk import Chunks, Stop, walk
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]

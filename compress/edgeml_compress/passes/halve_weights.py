@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from pydantic import Field
 
-from edgeml_compress.layers import weights
+from edgeml_compress.graph.layers import weights
 from edgeml_compress.passes import Draft, Pass, named
 
 LARGEST: Final = float(np.finfo(np.float16).max)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from pydantic import Field
 
-from edgeml_compress.layers import Weight, weights
+from edgeml_compress.graph.layers import Weight, weights
 from edgeml_compress.passes import Draft, Pass, named
 from edgeml_compress.saturation import pairwise_limit
 from edgeml_targets.contract.encodings import Encoding, symmetric, symmetric_blocks

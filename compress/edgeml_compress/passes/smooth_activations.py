@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 from pydantic import Field
 
-from edgeml_compress.channels import input_ranges, largest_by_channel, own_weight, scale_constant, scale_inputs
-from edgeml_compress.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.channels import input_ranges, largest_by_channel, own_weight, scale_constant, scale_inputs
+from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
 from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]

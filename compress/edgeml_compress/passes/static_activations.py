@@ -11,7 +11,7 @@ import msgspec
 import onnx_ir as ir
 
 from edgeml_compress.calibration import Seen, merge_seen
-from edgeml_compress.layers import constant
+from edgeml_compress.graph.layers import constant
 from edgeml_compress.observers import Range, find_observer
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.placement import place

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.absorbing import absorb, layer_before
-from edgeml_compress.layers import constant, is_constant
-from edgeml_compress.naming import Constants, graphs
+from edgeml_compress.graph.absorbing import absorb, layer_before
+from edgeml_compress.graph.layers import constant, is_constant
+from edgeml_compress.graph.naming import Constants, graphs
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Folded {} into the layers before.", "batch norm", "They cost time and change nothing.")

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.layers import is_constant, name_of
-from edgeml_compress.naming import Constants, graphs
+from edgeml_compress.graph.layers import is_constant, name_of
+from edgeml_compress.graph.naming import Constants, graphs
+from edgeml_compress.graph.running import open_session
 from edgeml_compress.rewrites import Said
-from edgeml_compress.running import open_session
 
 SAID: Final = Said("Computed {} beforehand.", "constant", "They are the same at every inference.")
 NEVER: Final = frozenset(

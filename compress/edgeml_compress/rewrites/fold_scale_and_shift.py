@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.absorbing import absorb, channels, layer_before
-from edgeml_compress.layers import constant, is_constant
-from edgeml_compress.naming import Constants, graphs
+from edgeml_compress.graph.absorbing import absorb, channels, layer_before
+from edgeml_compress.graph.layers import constant, is_constant
+from edgeml_compress.graph.naming import Constants, graphs
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said(

@@ -6,9 +6,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import sole_user
-from edgeml_compress.naming import graphs
-from edgeml_compress.patterns import factor_of, number_beside, put_in_place_of, upper_bound
+from edgeml_compress.graph.layers import sole_user
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.patterns import factor_of, number_beside, put_in_place_of, upper_bound
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Wrote {} as one operator.", "HardSwish curve", "One operator reads and writes memory once.")

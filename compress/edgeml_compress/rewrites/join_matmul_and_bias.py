@@ -6,7 +6,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import is_constant, sole_user
+from edgeml_compress.graph.layers import is_constant, sole_user
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Joined {} with the bias.", "matrix product", "A bias is added in 32 bits, without rounding.")

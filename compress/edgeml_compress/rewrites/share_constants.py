@@ -8,7 +8,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.naming import graphs
+from edgeml_compress.graph.naming import graphs
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said(

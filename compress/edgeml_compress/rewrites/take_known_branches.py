@@ -6,9 +6,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import is_constant
-from edgeml_compress.naming import graphs
-from edgeml_compress.removing import forget_bodies
+from edgeml_compress.graph.layers import is_constant
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.removing import forget_bodies
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Decided {} beforehand.", "condition", "What they ask is the same at every inference.")

@@ -6,9 +6,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import sole_user
-from edgeml_compress.naming import graphs
-from edgeml_compress.patterns import put_in_place_of
+from edgeml_compress.graph.layers import sole_user
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.patterns import put_in_place_of
 from edgeml_compress.rewrites import Said
 
 SAID: Final = Said("Freed {} from reshaping.", "Softmax layer", "Since opset 13 it runs over one axis as it is.")

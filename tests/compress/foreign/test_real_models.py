@@ -9,8 +9,8 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_bench import answers
-from edgeml_compress.fidelity import fidelity
-from edgeml_compress.layers import untouched, weights
+from edgeml_compress.graph.layers import untouched, weights
+from edgeml_compress.judging.fidelity import fidelity
 from edgeml_compress.passes import quantize_weights
 from edgeml_compress.recipe import Recipe, Step, apply
 from edgeml_compress.source import REFERENCE, read_source

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeml_compress.candidates import Rounding, recipes, static_int8
+from edgeml_compress.graph.layers import weights
 from edgeml_compress.ladder.climb import climb
 from edgeml_compress.ladder.layers import climb_layers, mixture
 from edgeml_compress.ladder.loudness import loudness, worst_error
@@ -16,7 +17,6 @@ from edgeml_compress.ladder.roundings import Tried
 from edgeml_compress.ladder.setting import Ladder
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm, climb_weights
-from edgeml_compress.layers import weights
 from edgeml_compress.passes import equalize_layers
 from edgeml_compress.recipe import Recipe, Step, apply
 

@@ -10,10 +10,10 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_compress import calibrate, prepare
-from edgeml_compress.fidelity import relative_error
+from edgeml_compress.graph.running import open_session
+from edgeml_compress.judging.fidelity import relative_error
 from edgeml_compress.passes import Draft, find_pass
 from edgeml_compress.recipe import Recipe, Step, apply
-from edgeml_compress.running import open_session
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.exporters.onnx import write_graph
 from edgeml_targets.target import Scheme

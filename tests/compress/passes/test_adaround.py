@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeml_compress.layers import constant
+from edgeml_compress.graph.layers import constant
 
 RNG = np.random.default_rng(2)
 MIXING = RNG.standard_normal((4, 12, 1, 1))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeml_compress.layers import constant
+from edgeml_compress.graph.layers import constant
 from edgeml_compress.passes import pass_names
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/add-a-pass.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeml_compress.layers import constant
-from edgeml_compress.simulation import on_grid
+from edgeml_compress.graph.layers import constant
+from edgeml_compress.layerwise.simulation import on_grid
 
 RNG = np.random.default_rng(1)
 MIXING = RNG.standard_normal((8, 64))  # 64 inputs from 8 causes: what one is off, another can make up for

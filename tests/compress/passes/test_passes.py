@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeml_compress import Calibration, calibrate, prepare
-from edgeml_compress.layers import weights
+from edgeml_compress.graph.layers import weights
 from edgeml_compress.passes import Draft, find_pass, pass_names, quantize_weights, static_activations
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 import pytest
 
-from edgeml_compress.naming import name_uniquely
+from edgeml_compress.graph.naming import name_uniquely
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

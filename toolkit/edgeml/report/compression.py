@@ -19,7 +19,7 @@ from edgeml.report.charts.interval import interval, interval_head, scale_of
 from edgeml.report.charts.scales import Scale
 from edgeml.report.charts.trade_off import Axes, Point
 from edgeml_compress import CandidateResult, Compression, TargetResult
-from edgeml_compress.choice import FLOAT, LEAST_COSINE
+from edgeml_compress.judging.choice import FLOAT, LEAST_COSINE
 from edgeml_compress.results import LayerSensitivity
 
 GAP: Final = 24  # between two panels

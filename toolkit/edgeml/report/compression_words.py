@@ -10,7 +10,7 @@ from markupsafe import Markup
 from edgeml.figures import number, signed
 from edgeml.report.document import RUNTIMES
 from edgeml_compress import CandidateResult, Compression, TargetResult
-from edgeml_compress.choice import FLOAT, LEAST_COSINE, Evidence
+from edgeml_compress.judging.choice import FLOAT, LEAST_COSINE, Evidence
 
 NO_GAIN: Final = 0.05  # times smaller that are not worth a word
 

@@ -10,7 +10,7 @@ from typing import Final
 from edgeml.figures import number
 from edgeml.report.charts.layers import Layer
 from edgeml_compress import Compression, TargetResult
-from edgeml_compress.choice import FLOAT
+from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.results import LayerSensitivity
 
 MOST_NAMED: Final = 4  # layers of one reason that are named

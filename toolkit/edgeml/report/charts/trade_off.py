@@ -16,7 +16,7 @@ from edgeml.figures import kilobytes, number, signed
 from edgeml.report.charts.labels import LINE, Box, Mark, Place, place, shortened, width_of
 from edgeml.report.charts.scales import Scale, ticks, written
 from edgeml.report.look import tokens
-from edgeml_compress.choice import FLOAT
+from edgeml_compress.judging.choice import FLOAT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

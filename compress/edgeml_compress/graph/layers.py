@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.naming import graphs
-from edgeml_compress.removing import bodies
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.removing import bodies
 
 AxisOf = Callable[[ir.Node, int], int | None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeml_compress import CalibrationData, Limits, compress
-from edgeml_compress.layer_costs import with_layer_costs
+from edgeml_compress.judging.layer_costs import with_layer_costs
 from edgeml_targets.target import find_target
 
 TARGETS = ("raspberrypi5-onnxruntime", "raspberrypi4-litert")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
-from edgeml_compress.layers import name_of
+from edgeml_compress.graph.layers import name_of
 from edgeml_targets.runtimes.onnxruntime import errors
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from edgeml_compress.judging.sensitivity import sensitivity
 from edgeml_compress.results import LayerSensitivity, TargetResult
-from edgeml_compress.sensitivity import sensitivity
 from edgeml_compress.source import CALIBRATION_FILE, CalibrationData, calibrated, read_source, reference_answers
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.target import Target

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.candidates import static_int8
-from edgeml_compress.fidelity import Answers, relative_error
-from edgeml_compress.layers import weights
+from edgeml_compress.graph.layers import weights
+from edgeml_compress.graph.running import Samples, open_session, run_each
+from edgeml_compress.judging.fidelity import Answers, relative_error
 from edgeml_compress.recipe import apply
 from edgeml_compress.results import LayerSensitivity as LayerSensitivity
-from edgeml_compress.running import Samples, open_session, run_each
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.progress import SILENT, Progress

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgeml_compress.layers import is_constant
+from edgeml_compress.graph.layers import is_constant
 
 
 def number(value: ir.Value | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeml_compress.removing import bodies
+from edgeml_compress.graph.removing import bodies
 
 CHOOSES: Final[Mapping[str, tuple[int, ...]]] = {
     "CenterCropPad": (1,),

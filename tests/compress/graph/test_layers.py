@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeml_compress import prepare
-from edgeml_compress.layers import untouched
+from edgeml_compress.graph.layers import untouched
 
 MATRIX = np.ones((20, 20), np.float32)
 

@@ -7,11 +7,11 @@ import pytest
 
 from edgeml_compress import calibrate, prepare
 from edgeml_compress.candidates import Rounding
+from edgeml_compress.graph.running import open_session
 from edgeml_compress.ladder.roundings import try_observers
 from edgeml_compress.ladder.trials import Judge, Trials
-from edgeml_compress.running import open_session
+from edgeml_compress.ladder.variants import cheap_variants, titles
 from edgeml_compress.source import Source
-from edgeml_compress.variants import cheap_variants, titles
 from edgeml_targets.target import Scheme
 
 RNG = np.random.default_rng(5)

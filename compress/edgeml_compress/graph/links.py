@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.channels import own_weight
-from edgeml_compress.layers import constant, is_constant, sole_user
+from edgeml_compress.graph.channels import own_weight
+from edgeml_compress.graph.layers import constant, is_constant, sole_user
 
 ELEMENTWISE: Final = frozenset({"Relu", "LeakyRelu", "PRelu", "Abs", "Identity"})
 POOLING: Final = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})

@@ -17,10 +17,10 @@ from edgeml_bench import Accuracy, Drop, Timing, answers, obstacle, paired_drop,
 from edgeml_bench.accuracy import right_answers
 from edgeml_bench.jobs import LEAST_LOADS
 from edgeml_bench.racing import LOADS
-from edgeml_compress.choice import FLOAT, Budget, Judged, Limits, accurate, overspent
-from edgeml_compress.fidelity import Answers, Fidelity, fidelity
+from edgeml_compress.graph.running import Samples
+from edgeml_compress.judging.choice import FLOAT, Budget, Judged, Limits, accurate, overspent
+from edgeml_compress.judging.fidelity import Answers, Fidelity, fidelity
 from edgeml_compress.making import Made
-from edgeml_compress.running import Samples
 from edgeml_compress.source import Labels
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_compress.running import Samples
-from edgeml_compress.sensitivity import MOST_SQNR_DB, alone, cross_entropy, decibels, sensitivity
+from edgeml_compress.graph.running import Samples
+from edgeml_compress.judging.sensitivity import MOST_SQNR_DB, alone, cross_entropy, decibels, sensitivity
 from edgeml_compress.source import Source, calibrated, read_source, reference_answers
 from edgeml_targets.contract.encodings import Encoding, Encodings
 from edgeml_targets.target import find_target

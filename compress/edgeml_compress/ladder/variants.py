@@ -9,7 +9,7 @@ import dataclasses
 from typing import Literal
 
 from edgeml_compress.candidates import Rounding
-from edgeml_compress.links import links
+from edgeml_compress.graph.links import links
 from edgeml_compress.passes import Draft, correct_biases, equalize_layers, smooth_activations
 from edgeml_compress.recipe import Step
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.layers import constant, is_constant, name_of
-from edgeml_compress.running import Samples, batches, open_session
+from edgeml_compress.graph.layers import constant, is_constant, name_of
+from edgeml_compress.graph.running import Samples, batches, open_session
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from edgeml_compress.naming import graphs
+from edgeml_compress.graph.naming import graphs
 
 
 def remove_unused(model: ir.Model) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.layers import constant, is_constant, name_of
-from edgeml_compress.products import as_matrix, why_no_product
-from edgeml_compress.simulation import on_grid
-from edgeml_compress.walk import Stop
+from edgeml_compress.graph.layers import constant, is_constant, name_of
+from edgeml_compress.layerwise.products import as_matrix, why_no_product
+from edgeml_compress.layerwise.simulation import on_grid
+from edgeml_compress.layerwise.walk import Stop
 from edgeml_targets.contract.encodings import Encoding, Encodings
 
 Array = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgeml_compress.fidelity import fidelity, relative_error
+from edgeml_compress.judging.fidelity import fidelity, relative_error
 
 WIDE = 8
 

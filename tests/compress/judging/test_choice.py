@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_compress.choice import FLOAT, Evidence, Judged, accurate, choose, evidence, overspent, without_int8
-from edgeml_compress.judging import entrants, missing
+from edgeml_compress.judging.choice import FLOAT, Evidence, Judged, accurate, choose, evidence, overspent, without_int8
+from edgeml_compress.judging.judge import entrants, missing
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeml_compress import running
-from edgeml_compress.running import MOST_BATCH, Feed, cores, in_turn, most_at_once, open_session
+from edgeml_compress.graph import running
+from edgeml_compress.graph.running import MOST_BATCH, Feed, cores, in_turn, most_at_once, open_session
 
 
 def feeds(count: int, drawn: list[int]) -> Iterator[Feed]:

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.layers import constant, is_constant, name_of
+from edgeml_compress.graph.layers import constant, is_constant, name_of
+from edgeml_compress.graph.running import Samples, batches, most_at_once, open_session
+from edgeml_compress.layerwise.simulation import on_grid, simulated
 from edgeml_compress.passes import Draft, needed_samples
-from edgeml_compress.running import Samples, batches, most_at_once, open_session
-from edgeml_compress.simulation import on_grid, simulated
 from edgeml_targets.contract.encodings import Encoding
 
 HELD_BYTES: Final = 128 << 20

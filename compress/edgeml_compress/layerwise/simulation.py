@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.layers import constant, is_constant
+from edgeml_compress.graph.layers import constant, is_constant
 from edgeml_targets.contract.encodings import Encoding, Encodings
 
 DOMAIN: Final = "com.microsoft"  # its QuantizeLinear takes 8 and 16 bits whatever the model's opset

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeml_compress.layers import constant, is_constant, name_of, sole_user
-from edgeml_compress.naming import Constants
+from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.naming import Constants
 
 Floats = npt.NDArray[np.float64]
 
