@@ -8,7 +8,7 @@ from typing import Final
 
 from edgeml_bench.statistics import Estimate
 from peers.comparing import Row
-from peers.measured import Described, Journal, Made, Raced
+from peers.measured import Described, Journal, Made, Raced, Session
 from peers.verdicts import Word
 
 RUNTIMES: Final = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
@@ -90,7 +90,7 @@ def _loss(row: Row) -> float:
 
 
 def _origin(journal: Journal, rows: Sequence[Row]) -> str:
-    sessions = journal.sessions()
+    sessions = _made_ours(journal.sessions(), rows)
     here = sessions[-1].machine
     commits = list(dict.fromkeys(s.commit for s in sessions))
     versions = dict.fromkeys(
@@ -108,6 +108,13 @@ def _origin(journal: Journal, rows: Sequence[Row]) -> str:
         f"Raced with {', '.join(threads) or 'nothing yet'} in {', '.join(runtimes) or 'no runtime'}. "
         f"Quantizers: {', '.join(versions)}.\n\nNetworks in it: {', '.join(journal.networks())}.\n"
     )
+
+
+def _made_ours(sessions: Sequence[Session], rows: Sequence[Row]) -> list[Session]:
+    """Return the sessions in which what the page tells of ours was made, oldest first; all where it tells nothing yet."""
+    ours = [r.made.made_at for r in rows if r.made is not None and r.quantizer is not None and r.quantizer.is_ours]
+    made_in = {max((s.began_at for s in sessions if s.began_at <= made_at), default="") for made_at in ours if made_at}
+    return [s for s in sessions if s.began_at in made_in] or list(sessions)
 
 
 def _network(journal: Journal, name: str, rows: Sequence[Row]) -> str:

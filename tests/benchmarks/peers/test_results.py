@@ -112,3 +112,17 @@ def test_bars_and_line_breaks_do_not_break_a_table() -> None:
 def test_nothing_measured_is_said() -> None:
     assert summary([]) == "Nothing was compared yet."
     assert list(losses([])) == ["Nowhere in what was measured here."]
+
+
+def test_a_later_session_that_made_nothing_of_ours_is_not_named(journal: Journal) -> None:
+    journal.add(
+        Made(
+            network="net", quantizer=OURS.name, key="k q", cpu_seconds=2.0, version="1.0", made_at="2026-01-03T00:00:00"
+        )
+    )
+    later = Machine(cpu="another", cores=2, features=())
+    journal.add(Session(machine=later, began_at="2026-01-04T00:00:00", commit="later"))
+
+    page = results(journal, rows_of(journal, ALL))
+
+    assert "commit abc" in page and "later" not in page and "another" not in page
