@@ -1,6 +1,6 @@
 """Where integers go: which nodes compute in integers, and which of their tensors share one encoding.
 
-The rules are those that ONNX Runtime, OpenVINO and LiteRT have in common:
+The rules are common to all runtimes; which operators each is about, the target's scheme says:
 - an operator computes in integers when all its float activations can have an encoding;
 - an activation that is fused into its producer leaves no tensor between them, so that one gets none;
 - what only moves values (pooling, reshaping, concatenation) has one encoding on both sides.
@@ -8,23 +8,15 @@ The rules are those that ONNX Runtime, OpenVINO and LiteRT have in common:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
-from typing import Final
 
 import onnx_ir as ir
 
 from edgeml_compress.graph.layers import WEIGHTS, constant, is_constant, name_of, sole_user
 from edgeml_compress.graph.sizes import sized_by_data
 from edgeml_targets.contract.encodings import Encodings
-
-FUSES: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul"})
-MOVES: Final = frozenset(
-    "AveragePool Concat DepthToSpace Expand Flatten Gather Identity MaxPool Reshape Slice Split Squeeze Transpose "
-    "Unsqueeze".split()
-)
-ELEMENTWISE: Final = frozenset({"Add", "Sub", "Mul", "Div", "Concat"})
-"""Operators whose constants are values like any other, with an encoding of their own."""
+from edgeml_targets.target import Fusion, Scheme
 
 
 @dataclass(frozen=True)
@@ -44,11 +36,10 @@ class Placement:
 
 def place(
     model: ir.Model,
-    operators: Iterable[str],
+    scheme: Scheme,
     encodings: Encodings,
     usable: Mapping[str, bool],
     layers: Collection[str] | None = None,
-    float_results: Collection[str] = (),
 ) -> Placement:
     """Return where integers go.
 
@@ -58,26 +49,25 @@ def place(
 
     Args:
         model: A prepared graph.
-        operators: Operators that the target computes in integers.
+        scheme: Which operators the target computes in integers, and how they go together.
         encodings: What its weights have already; an operator whose weight has none stays in float.
         usable: Whether a calibration found a range for each float activation.
         layers: Names of the layers (products of whatever kind, also of two activations) that shall be integers, and of
             other nodes that shall be in any case; `None`: every node that can.
-        float_results: Operators whose results stay in float where no integer node reads them.
     """
-    known = set(operators)
+    known = set(scheme.operators)
     wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
     if layers is not None:
         wanted = _chosen(wanted, set(layers))
     sized = sized_by_data(model)
     reasons = {node: _reason_for_float(node, encodings, usable, sized) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
-    inside = _fused_away(integer)
+    inside = _fused_away(integer, scheme.fusions)
     values = {v for node in integer for v in _activations(node) if v not in inside}
-    values -= _read_in_float(integer, float_results)
+    values -= _read_in_float(integer, scheme.float_results)
     return Placement(
-        groups=_groups(integer, values),
-        constants=tuple(sorted({name_of(v) for node in integer for v in _elementwise_constants(node)})),
+        groups=_groups(integer, values, scheme.same_scale),
+        constants=tuple(sorted({name_of(v) for n in integer for v in _constants(n, scheme.constant_operands)})),
         kept=tuple(f"{_title(node)}: {reason}" for node, reason in reasons.items() if reason is not None),
     )
 
@@ -133,8 +123,8 @@ def _activations(node: ir.Node) -> list[ir.Value]:
     return [v for v in tensors if v is not None and v.dtype == ir.DataType.FLOAT and not is_constant(v) and v.name]
 
 
-def _elementwise_constants(node: ir.Node) -> list[ir.Value]:
-    if node.op_type not in ELEMENTWISE:
+def _constants(node: ir.Node, operators: Collection[str]) -> list[ir.Value]:
+    if node.op_type not in operators:
         return []
     return [v for v in node.inputs if v is not None and v.dtype == ir.DataType.FLOAT and is_constant(v)]
 
@@ -146,22 +136,29 @@ def _read_in_float(integer: list[ir.Node], float_results: Collection[str]) -> se
     return {value for value in results if not any(use.node in readers for use in value.uses())}
 
 
-def _fused_away(integer: list[ir.Node]) -> set[ir.Value]:
-    """Return the tensors between a producer and the activation that runtimes fuse into it."""
+def _fused_away(integer: list[ir.Node], fusions: Collection[Fusion]) -> set[ir.Value]:
+    """Return the tensors between a producer and the activation that the runtime fuses into it."""
     inside, integers = set(), set(integer)
     for node in integer:
-        user = sole_user(node.outputs[0]) if node.op_type in FUSES else None
-        if user is not None and user in integers and (user.op_type == "Relu" or _clips_to_six(user)):
+        user = sole_user(node.outputs[0])
+        if user is not None and user in integers and any(_fuses(fusion, node, user) for fusion in fusions):
             inside.add(node.outputs[0])
     return inside
 
 
-def _clips_to_six(node: ir.Node) -> bool:
-    bounds = [v for v in node.inputs[1:3] if v is not None and is_constant(v)]
-    return node.op_type == "Clip" and len(bounds) == 2 and [float(constant(v)) for v in bounds] == [0.0, 6.0]
+def _fuses(fusion: Fusion, producer: ir.Node, user: ir.Node) -> bool:
+    if producer.op_type not in fusion.after or user.op_type != fusion.activation:
+        return False
+    return fusion.limits is None or _limits(user) == fusion.limits
 
 
-def _groups(integer: list[ir.Node], values: set[ir.Value]) -> tuple[tuple[str, ...], ...]:
+def _limits(clip: ir.Node) -> tuple[float, ...] | None:
+    """Return the lowest and the highest value of a Clip, `None` where one is not given as a constant."""
+    bounds = [v for v in clip.inputs[1:3] if v is not None and is_constant(v)]
+    return tuple(float(constant(v)) for v in bounds) if len(bounds) == 2 else None
+
+
+def _groups(integer: list[ir.Node], values: set[ir.Value], same_scale: Collection[str]) -> tuple[tuple[str, ...], ...]:
     """Return the names of `values`, those together that an operator only moves from one to the other."""
     leader = {value: value for value in values}
 
@@ -172,7 +169,7 @@ def _groups(integer: list[ir.Node], values: set[ir.Value]) -> tuple[tuple[str, .
         return value
 
     for node in integer:
-        if node.op_type in MOVES:
+        if node.op_type in same_scale:
             first, *others = [v for v in _activations(node) if v in values]
             for other in others:
                 leader[lead(other)] = lead(first)

@@ -1,15 +1,18 @@
 """Targets: one piece of hardware with one runtime, described in a TOML file in `hardware/`. The folder is the list.
 
-A project may add its own descriptions in a folder `targets/` of its own. Host only: a device gets resolved settings.
+What several have in common of how they want their integers stands in `schemes/`, a file each, which a target's table
+`[scheme]` names as `like`. A project may add its own descriptions in a folder `targets/` of its own. Host only: a device
+gets resolved settings.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 
@@ -18,6 +21,8 @@ from edgeml_targets.contract.settings import Precision, Settings
 from edgeml_targets.runtimes import find_runtime
 
 HARDWARE: Final = Path(__file__).parent / "hardware"
+SCHEMES: Final = Path(__file__).parent / "schemes"
+COMMON_SCHEME: Final = "common"
 DEFAULT_TARGET: Final = "x86_64-onnxruntime"
 
 
@@ -27,8 +32,43 @@ class Described(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+def _operator(name: str) -> str:
+    if not name[:1].isupper() or not name.isalnum():
+        raise ValueError(f"{name!r} is no ONNX operator's name, such as Conv")
+    return name
+
+
+Operator = Annotated[str, pydantic.AfterValidator(_operator)]
+Operators = tuple[Operator, ...]
+
+
+class Fusion(Described):
+    """An activation that a runtime computes within the operator before it, so that no tensor lies between the two.
+
+    Args:
+        after: ONNX operators that take the activation over.
+        activation: The activation's operator.
+        limits: Of a Clip, lowest and highest: those alone are fused.
+    """
+
+    after: Annotated[Operators, pydantic.Field(min_length=1)]
+    activation: Operator
+    limits: tuple[float, float] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_limits(self) -> Fusion:
+        if (self.activation == "Clip") != (self.limits is not None):
+            raise ValueError("a Clip, and nothing else, has limits, [lowest, highest]")
+        if self.limits is not None and self.limits[0] >= self.limits[1]:
+            raise ValueError(f"the lowest limit {self.limits[0]} is not below the highest {self.limits[1]}")
+        return self
+
+
 class Scheme(Described):
     """How a target wants its integers: data, because it is measured per target.
+
+    What is left out stands in the file of `schemes/` that `like` names, or in the one that this one is like, and so on;
+    `like` left out is the one for all. `more_operators` are added to the `operators` found so.
 
     Args:
         activations_signed: Signed 8-bit activations, else unsigned.
@@ -44,6 +84,9 @@ class Scheme(Described):
         float_results: Operators whose kernels take integers and give float as well: where no integer operator reads the
             result, it is not rounded.
         dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
+        fusions: Activations that are computed within the operator before them.
+        same_scale: Operators that only move values, so that their inputs and outputs share one encoding.
+        constant_operands: Operators whose constants are values like any other, with an encoding of their own.
     """
 
     activations_signed: bool = False
@@ -53,9 +96,43 @@ class Scheme(Described):
     weight_bits: Annotated[int, pydantic.Field(ge=2, le=8)] = 8
     pair_sum: Annotated[int, pydantic.Field(ge=2, le=254)] | None = None
     weight_blocks: tuple[Annotated[int, pydantic.Field(ge=8)], ...] = ()
-    operators: tuple[str, ...]
-    float_results: tuple[str, ...] = ()
-    dynamic_operators: tuple[str, ...] = ("MatMul", "Gemm")
+    operators: Operators
+    float_results: Operators = ()
+    dynamic_operators: Operators = ()  # these four are in the scheme for all, so that none is ever empty for want of a key
+    fusions: tuple[Fusion, ...] = ()
+    same_scale: Operators = ()
+    constant_operands: Operators = ()
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: object) -> object:
+        return _completed(given) if isinstance(given, Mapping) else given
+
+
+def _completed(given: Mapping[str, Any], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a scheme's keys with those of the scheme that it is like; `seen` are the names on the way to it.
+
+    Raises:
+        ValueError: There is none of that name, or they are like each other in a circle.
+    """
+    own = dict(given)
+    name = own.pop("like", None if COMMON_SCHEME in seen else COMMON_SCHEME)
+    more = own.pop("more_operators", [])
+    if not isinstance(more, list):
+        raise ValueError("more_operators is no list of ONNX operators")
+    if name is not None:
+        if name in seen or not isinstance(name, str) or not (path := SCHEMES / f"{name}.toml").is_file():
+            known = ", ".join(sorted(path.stem for path in SCHEMES.glob("*.toml")))
+            raise ValueError(f"there is no scheme {name!r} to be like, choose one of {known}")
+        own = {**_completed(_shared(path), (*seen, name)), **own}
+    if more:
+        own["operators"] = [*own["operators"], *more]
+    return own
+
+
+@functools.cache
+def _shared(path: Path) -> Mapping[str, Any]:
+    return tomllib.loads(path.read_text())
 
 
 class Target(Described):

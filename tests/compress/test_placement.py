@@ -10,6 +10,7 @@ import pytest
 
 from edgeml_compress.placement import Placement, place
 from edgeml_targets.contract.encodings import Encodings, symmetric
+from edgeml_targets.target import Fusion, Scheme
 
 OPERATORS = ("Conv", "MatMul", "Add", "Relu", "Clip", "MaxPool", "Reshape", "Concat")
 WEIGHT = {"w": np.ones((3, 3, 1, 1), np.float32)}
@@ -20,14 +21,17 @@ ENCODED = Encodings(tensors={"w": symmetric([1.0] * 3, axis=0)})
 def placed(graph):  # type: ignore[no-untyped-def]
     """Return a function that places integers in a graph whose every tensor was calibrated."""
 
-    def find(body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=(), layers=None, float_results=()) -> Placement:  # type: ignore[no-untyped-def]
+    def find(
+        body: str, *, weights=WEIGHT, encodings=ENCODED, unusable=(), layers=None, float_results=(), **of_scheme
+    ) -> Placement:  # type: ignore[no-untyped-def]
         import onnx_ir.passes.common as common
 
         model = graph(f"t (float[b, 3, 4, 4] x) => (float[b, n, h, k] y) {{ {body} }}", weights)
         common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
         values = [*model.graph.inputs, *(v for n in model.graph for v in n.outputs)]
         usable = {v.name or "": v.name not in unusable for v in values}
-        return place(model, OPERATORS, encodings, usable, layers, float_results)
+        scheme = Scheme(operators=OPERATORS, float_results=float_results, **of_scheme)
+        return place(model, scheme, encodings, usable, layers)
 
     return find
 
@@ -45,6 +49,26 @@ def test_relu6_is_fused_and_another_clip_is_not(placed) -> None:  # type: ignore
     bounds = {**WEIGHT, "lo": np.float32(0), "six": np.float32(6), "one": np.float32(1)}
     assert placed("c = Conv(x, w) y = Clip(c, lo, six)", weights=bounds).groups == (("x",), ("y",))
     assert placed("c = Conv(x, w) y = Clip(c, lo, one)", weights=bounds).groups == (("c",), ("x",), ("y",))
+
+
+def test_a_scheme_says_which_clips_are_fused_after_which_operators(placed) -> None:  # type: ignore[no-untyped-def]
+    bounds = {**WEIGHT, "lo": np.float32(-1), "hi": np.float32(1)}
+    fusions = (Fusion(after=("Conv",), activation="Clip", limits=(-1, 1)),)
+    clipped, relu = "c = Conv(x, w) y = Clip(c, lo, hi)", "c = Conv(x, w) y = Relu(c)"
+    assert placed(clipped, weights=bounds).groups == (("c",), ("x",), ("y",))
+    assert placed(clipped, weights=bounds, fusions=fusions).groups == (("x",), ("y",))
+    assert placed(relu, fusions=fusions).groups == (("c",), ("x",), ("y",))
+    assert placed("a = Add(x, x) y = Clip(a, lo, hi)", weights=bounds, fusions=fusions).groups == (
+        ("a",),
+        ("x",),
+        ("y",),
+    )
+
+
+def test_a_scheme_says_what_shares_one_encoding_and_whose_constants_have_one(placed) -> None:  # type: ignore[no-untyped-def]
+    pooled, summed = "y = MaxPool <kernel_shape = [1, 1]> (x)", "y = Add(x, k)"
+    assert placed(pooled, same_scale=()).groups == (("x",), ("y",))
+    assert placed(summed, weights={"k": np.ones((1, 3, 1, 1), np.float32)}, constant_operands=()).constants == ()
 
 
 def test_what_only_moves_values_shares_one_encoding(placed) -> None:  # type: ignore[no-untyped-def]
@@ -168,7 +192,7 @@ def _seconds_for(length: int) -> float:
     model = ir.Model(ir.Graph([x], [last, moved], nodes=nodes, initializers=[weight]), ir_version=8)
     usable = {"x": True, **{v.name or "": True for n in nodes for v in n.outputs}}
     began = time.process_time()
-    place(model, OPERATORS, ENCODED, usable)
+    place(model, Scheme(operators=OPERATORS), ENCODED, usable)
     return time.process_time() - began
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.runtimes import runtime_names
-from edgeml_targets.target import DEFAULT_TARGET, find_target, target_names
+from edgeml_targets.target import DEFAULT_TARGET, Scheme, find_target, target_names
 
 OWN = """
 title = "Bench"
@@ -41,6 +41,34 @@ def test_every_x86_target_gives_the_same_answers_on_every_x86_cpu(name: str) -> 
         assert target.scheme.weight_bits == 7 or (target.scheme.pair_sum or 255) <= 126
 
 
+@pytest.mark.parametrize("name", target_names())
+def test_a_scheme_names_operators_that_onnx_has(name: str) -> None:
+    from onnx import defs
+
+    scheme = find_target(name).scheme
+    lists = (
+        scheme.operators,
+        scheme.float_results,
+        scheme.dynamic_operators,
+        scheme.same_scale,
+        scheme.constant_operands,
+    )
+    named = {op for names in lists for op in names} | {op for f in scheme.fusions for op in (*f.after, f.activation)}
+
+    assert named <= {schema.name for schema in defs.get_all_schemas() if schema.domain == ""}
+    assert all(len(set(names)) == len(names) for names in lists)
+
+
+def test_a_scheme_has_what_the_one_that_it_is_like_has() -> None:
+    common, litert = Scheme(operators=("Conv",)), find_target("x86_64-litert").scheme
+    runtime = find_target("x86_64-onnxruntime").scheme
+
+    assert {f.activation for f in common.fusions} == {"Relu", "Clip"} and "MaxPool" in common.same_scale
+    assert litert.activations_signed and litert.fusions == common.fusions and "GRU" in litert.dynamic_operators
+    assert runtime.operators[-1] == "ReduceMean" and runtime.operators[:-1] == litert.operators
+    assert Scheme(**runtime.model_dump()) == runtime
+
+
 def test_the_main_jobs_targets_are_there() -> None:
     asked = "x86_64-onnxruntime x86_64-openvino x86_64-litert raspberrypi5-onnxruntime raspberrypi4-litert"
 
@@ -62,7 +90,17 @@ def test_a_projects_own_description_stands_beside_ours(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("threads = [", "TOML"), (OWN.replace("threads = 2", "threads = 0"), "threads"), (OWN + "colour = 1", "colour")],
+    [
+        ("threads = [", "TOML"),
+        (OWN.replace("threads = 2", "threads = 0"), "threads"),
+        (OWN + "colour = 1", "colour"),
+        (OWN + 'like = "onxruntime"', "no scheme 'onxruntime' to be like, choose one of common, litert, onnxruntime"),
+        (OWN + 'more_operators = "Add"', "more_operators is no list"),
+        (OWN.replace('"Conv"', '"conv 2d"'), "'conv 2d' is no ONNX operator's name"),
+        (OWN + 'fusions = [{ after = [], activation = "Relu" }]', "fusions.0.after"),
+        (OWN + 'fusions = [{ after = ["Conv"], activation = "Relu", limits = [0, 6] }]', "a Clip, and nothing else"),
+        (OWN + 'fusions = [{ after = ["Conv"], activation = "Clip", limits = [6, 0] }]', "not below the highest"),
+    ],
 )
 def test_a_wrong_description_is_named_with_the_reason(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "bench-onnxruntime.toml").write_text(text)

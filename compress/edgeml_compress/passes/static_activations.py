@@ -59,9 +59,7 @@ def static_activations(draft: Draft, params: Params) -> Draft:
         raise EdgemlError(f"the target has no activations of {params.bits} bits", where="bits", mend=f"it has {widths}")
     seen = draft.calibration.tensors
     usable = {name: s.usable for name, s in seen.items()}
-    placement = place(
-        draft.model, scheme.operators, draft.encodings, usable, params.nodes, float_results=scheme.float_results
-    )
+    placement = place(draft.model, scheme, draft.encodings, usable, params.nodes)
     fixed = {o.name: n.op_type for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
     tensors = dict(draft.encodings.tensors)
     for group in placement.groups:

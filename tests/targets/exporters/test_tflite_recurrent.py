@@ -120,6 +120,20 @@ def test_weights_alone_as_integers(network: Any, parity: Any, faked: Any, kind: 
     assert saved > 2 * sum(net.constants[n].size for n in made)  # 3 a value, less scales and operators
 
 
+@pytest.mark.parametrize("kind", GATES)
+def test_products_find_their_scale_at_each_inference(network: Any, parity: Any, kind: str) -> None:
+    """LiteRT then multiplies in integers what it is given in float; the zoo's GRU takes 0.44 of float's time so."""
+    net, model = recurrent(network, kind, features=24, units=24, length=8)
+    made = {n: symmetric(np.abs(net.constants[n]).max(axis=(0, 2)), axis=1) for n in ("k0", "k1")}
+    encodings = Encodings(tensors=made, dynamic=frozenset({"x"}))
+    x = net.samples(2)
+    wanted, found = parity.reference(model, x), parity.litert(model, x, encodings)
+    assert "DEQUANTIZE" not in convert(ir.from_proto(model), encodings).operators
+    for output in wanted:
+        flat, other = wanted[output].ravel(), found[output].ravel()
+        assert flat @ other / np.linalg.norm(flat) / np.linalg.norm(other) > 0.999
+
+
 def test_a_sequence_of_free_length_is_refused_by_name(network: Any) -> None:
     _, model = recurrent(network, "GRU")
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "length"
