@@ -11,7 +11,7 @@ tensors that are held; only as many samples take part as fit into `HELD_BYTES`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of
+from edgeml_compress.graph.parts import Parts, needed
 from edgeml_compress.graph.running import Samples, batches, most_at_once, open_session
 from edgeml_compress.layerwise.simulation import on_grid, simulated
 from edgeml_compress.passes import Draft, needed_samples
@@ -82,7 +83,7 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> No
     at_once = most_at_once(draft.plain, chosen)
     plain = _Lane(draft.plain, chosen, at_once)
     integer = _Lane(simulated(draft.model, draft.encodings), chosen, at_once)
-    ends = _last_needs(route)
+    gone = _no_more_needed(route)
     for index, cut in enumerate(route):
         plain.hold(cut.name, plain.compute(cut.needs, cut.name))
         if cut.layer is None:
@@ -90,7 +91,7 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> No
         else:
             integer.hold(cut.name, visit(_stop(draft, cut.layer, cut, plain, integer)))
         for lane in (plain, integer):
-            lane.release({name for name, last in ends.items() if last <= index})
+            lane.release(gone[index])
 
 
 def encoded(node: ir.Node, draft: Draft) -> bool:
@@ -119,53 +120,29 @@ class _Cut:
 
 def _route(model: ir.Model, stops: set[ir.Node]) -> list[_Cut]:
     """Return the cuts up to the last layer, in the graph's order."""
-    known = {value: name_of(value) for value in model.graph.inputs}
+    known = set(model.graph.inputs)
     route: list[_Cut] = []
     for node in model.graph:
         for value in node.outputs:
             branches = len(value.uses()) > 1 and value.dtype == ir.DataType.FLOAT
-            needs = _needs(node, known) if node in stops or branches else ()
+            needs = needed(node, known.__contains__) if node in stops or branches else set()
             if needs:  # what depends on no input is computed anew
-                route.append(_Cut(name_of(value), node if node in stops else None, needs))
-                known[value] = name_of(value)
+                layer = node if node in stops else None
+                route.append(_Cut(name_of(value), layer, tuple(sorted(map(name_of, needs)))))
+                known.add(value)
     last = max((i for i, cut in enumerate(route) if cut.layer is not None), default=-1)
     return route[: last + 1]
 
 
-def _needs(node: ir.Node, known: Mapping[ir.Value, str]) -> tuple[str, ...]:
-    """Return the names of the held tensors that a node is computed from."""
-    found: set[str] = set()
-    seen: set[ir.Value] = set()
-    waiting = [*_read_by(node)]
-    while waiting:
-        value = waiting.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        producer = value.producer()
-        if value in known:
-            found.add(known[value])
-        elif producer is not None:
-            waiting += _read_by(producer)
-    return tuple(sorted(found))
-
-
-def _read_by(node: ir.Node) -> Iterator[ir.Value]:
-    """Yield what a node reads, also from within its bodies."""
-    yield from (value for value in node.inputs if value is not None)
-    for attribute in node.attributes.values():
-        if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
-            graphs = [attribute.value] if attribute.type == ir.AttributeType.GRAPH else attribute.value
-            for inner in (n for graph in graphs for n in ir.traversal.RecursiveGraphIterator(graph)):
-                yield from (v for v in inner.inputs if v is not None and v.graph is node.graph)
-
-
-def _last_needs(route: Sequence[_Cut]) -> dict[str, int]:
-    """Return for each held tensor the index of the last cut that needs it; its own where none does."""
-    ends = {cut.name: index for index, cut in enumerate(route)}
+def _no_more_needed(route: Sequence[_Cut]) -> list[tuple[str, ...]]:
+    """Return for each cut the held tensors that no later one needs."""
+    last = {cut.name: index for index, cut in enumerate(route)}
     for index, cut in enumerate(route):
-        ends.update(dict.fromkeys(cut.needs, index))
-    return ends
+        last.update(dict.fromkeys(cut.needs, index))
+    gone: list[list[str]] = [[] for _ in route]
+    for name, index in last.items():
+        gone[index].append(name)
+    return [tuple(names) for names in gone]
 
 
 def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
@@ -176,14 +153,11 @@ def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
     sizes = {
         n: v.nbytes for n, v in zip(names, session.run(names, dict(next(batches(draft.model, one)).feed)), strict=True)
     }
-    gone: dict[int, int] = {}
-    for name, last in _last_needs(route).items():
-        gone[last] = gone.get(last, 0) + sizes.get(name, 0)
     alive, most = 0, 1
-    for index, cut in enumerate(route):
+    for cut, gone in zip(route, _no_more_needed(route), strict=True):
         alive += sizes[cut.name]
         most = max(most, 2 * alive + 2 * sizes[cut.name])  # what enters the layer is about what leaves it
-        alive -= gone.get(index, 0)
+        alive -= sum(sizes.get(name, 0) for name in gone)
     return max(HELD_BYTES // most, 1)
 
 
@@ -191,7 +165,7 @@ class _Lane:
     """One of the two networks, with the tensors that are held."""
 
     def __init__(self, model: ir.Model, samples: Samples, at_once: int) -> None:
-        self.model = model
+        self.parts = Parts(model)
         self._values = {v.name: v for v in (*model.graph.inputs, *(o for n in model.graph for o in n.outputs))}
         feeds = [batch.feed for batch in batches(model, samples, at_once)]
         self._held: dict[str, list[npt.NDArray[Any]]] = {name: [f[name] for f in feeds] for name in feeds[0]}
@@ -209,46 +183,39 @@ class _Lane:
         if name in self._held:
             return self._held[name]
         inputs = [self._values[n] for n in needs if n in self._held]
-        graph = ir.convenience.extract(self.model.graph, inputs, [self._values[name]])
-        part = ir.Model(graph, ir_version=self.model.ir_version, functions=list(self.model.functions.values()))
-        return _run(part, [self._held[str(v.name)] for v in inputs])
+        return _run(self.parts.between(inputs, [self._values[name]]), [self._held[name_of(v)] for v in inputs])
 
     def hold(self, name: str, chunks: Chunks) -> None:
         """Keep a tensor for later cuts."""
         self._held[name] = list(chunks)
 
-    def release(self, names: set[str]) -> None:
+    def release(self, names: Sequence[str]) -> None:
         """Let go of tensors."""
-        for name in names & self._held.keys():
-            del self._held[name]
+        for name in names:
+            self._held.pop(name, None)
 
 
 def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) -> Stop:
     weight, twin = node.inputs[1], integer.value(cut.name).producer()
     if weight is None or twin is None or twin.inputs[0] is None:
         raise ValueError(f"{node.name} is no layer")
-    entering = integer.compute(cut.needs, name_of(twin.inputs[0]))
+    read = list(dict.fromkeys(v for v in twin.inputs if v is not None and not is_constant(v)))  # a bias may be computed
+    fed = [integer.compute(cut.needs, name_of(v)) for v in read]
     return Stop(
         node=node,
         weight=weight,
         encoding=draft.encodings.tensors[name_of(weight)],
-        entering=entering,
+        entering=fed[0],
         wanted=plain.held(cut.name),
-        run=lambda values: _run_layer(integer.model, twin, values, entering),
+        run=lambda values: _run_layer(integer.parts, twin, values, read, fed),
     )
 
 
-def _run_layer(model: ir.Model, node: ir.Node, weight: Array, entering: Chunks) -> Chunks:
+def _run_layer(parts: Parts, node: ir.Node, weight: Array, read: Sequence[ir.Value], fed: Sequence[Chunks]) -> Chunks:
     """Run one node alone, with another weight."""
-    alone = node.graph
-    if not isinstance(alone, ir.Graph):
-        raise ValueError(f"{node.name} is in no graph")
-    graph = ir.convenience.extract(
-        alone, [v for v in node.inputs if v is not None and not is_constant(v)], node.outputs
-    )
-    name = name_of(node.inputs[1]) if node.inputs[1] is not None else ""
-    graph.initializers[name].const_value = ir.tensor(weight, name=name)
-    return _run(ir.Model(graph, ir_version=model.ir_version), [entering])
+    alone, name = parts.between(read, node.outputs), name_of(node.inputs[1]) if node.inputs[1] is not None else ""
+    alone.graph.initializers[name].const_value = ir.tensor(weight, name=name)
+    return _run(alone, fed)
 
 
 def _run(model: ir.Model, fed: Sequence[Chunks]) -> Chunks:
