@@ -108,7 +108,7 @@ def _reason_for_float(
             return "its weight is in blocks, which no integer kernel takes"
     for value in _activations(node):
         if value in sized:  # ONNX Runtime 1.32: an integer Add or Mul of an empty tensor ends the process
-            return f"the size of {value.name} depends on the data, and integer kernels fail on an empty tensor"
+            return "the size of a tensor around it depends on the data, and integer kernels fail on an empty one"
         found = usable.get(name_of(value))
         if found is None:
             return f"{value.name} was not calibrated"

@@ -30,7 +30,9 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
         loads, inferences: What the latency rests on; 0 when it was not raced.
         sha256: The file's.
         recipe: The recipe that makes it again, TOML; empty for float32.
-        kept: What it leaves in float although the target has it in integers, and why.
+        kept: What it computes in float, or could not store smaller, and why, a line a node: "Conv conv_3: its weight is ...". A
+            candidate that computes in integers nowhere, or only with scales found at run time, has lines for its layers alone.
+        notes: What else its passes could not do, and why: "MatMul fc: has no bias to correct".
     """
 
     name: str
@@ -53,6 +55,7 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     recipe: str = ""
     kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class LayerSensitivity(msgspec.Struct, frozen=True, kw_only=True):

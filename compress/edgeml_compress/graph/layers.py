@@ -139,7 +139,7 @@ def sole_user(value: ir.Value) -> ir.Node | None:
 def untouched(model: ir.Model, operators: Collection[str] | None = None) -> tuple[str, ...]:
     """Return what stays in float for its place or its form, whatever the recipe, each with the reason.
 
-    "If_12: Conv Conv_3 in a branch: activations stay in float". What a recipe leaves in float stands in its draft's `kept`.
+    "Conv Conv_3: it lies in a branch of If_12, where activations stay in float". What a recipe leaves in float stands in its draft's `kept`.
 
     Args:
         model: As `prepare` left it.
@@ -170,8 +170,8 @@ def _nested_layers(model: ir.Model, found: Mapping[str, Weight]) -> Iterator[tup
 
 
 def _nested_line(outer: ir.Node, node: ir.Node) -> str:
-    where = "a branch" if outer.op_type == "If" else "its body"
-    return f"{outer.name}: {node.op_type} {node.name} in {where}: activations stay in float"
+    where = "a branch" if outer.op_type == "If" else "the body"
+    return f"{node.op_type} {node.name}: it lies in {where} of {outer.name}, where activations stay in float"
 
 
 def _why_untouched(node: ir.Node) -> str | None:

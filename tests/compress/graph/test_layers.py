@@ -24,8 +24,8 @@ def test_layers_in_a_branch_and_in_a_loop_are_told_with_their_place(graph) -> No
             [again] o = MatMul(s, w) }>
     }"""
     assert said(graph(text, {"w": MATRIX})) == (
-        "choose: MatMul first in a branch: activations stay in float",
-        "repeat: MatMul again in its body: activations stay in float",
+        "MatMul first: it lies in a branch of choose, where activations stay in float",
+        "MatMul again: it lies in the body of repeat, where activations stay in float",
     )
 
 
