@@ -87,8 +87,8 @@ def compress(
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
         source.calibration.save(stage / CALIBRATION_FILE)
         ladders = set_up(source, data, targets, limits.max_drop, progress)
-        ranges = sentences.range_title([best(ladder.tried) for ladder in ladders.values()])
-        progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, ranges: {ranges}")
+        ranges = sentences.ranges(best(ladder.tried) for ladder in ladders.values())
+        progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, {ranges}")
         progress.begin("Made")
         climbed = _climb(targets, ladders, held)
         made = {
@@ -233,6 +233,7 @@ def _candidate(figures: Figures, places: _Places, max_drop: float) -> CandidateR
         sha256=sha256_of(figures.made.artifact),
         recipe=figures.made.recipe.to_toml() if figures.made.recipe else "",
         kept=figures.made.kept,
+        notes=figures.made.notes,
     )
 
 

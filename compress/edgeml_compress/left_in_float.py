@@ -63,6 +63,8 @@ def _about(line: str) -> str:
 
 def _why_layer(layer: LayerForm, draft: Draft, *, fixed: bool) -> str:
     """Return why a layer computes in float that neither a pass nor the graph has a reason for: the recipe left it out."""
+    if layer.form == "float32" and _weight_size(layer, draft) >= LEAST_VALUES:
+        return "its weight stays in float32, since smaller forms cost the answers more"
     if layer.form == "float32":
         return f"its weight has fewer than {LEAST_VALUES} values, whose scales would cost what integers save"
     if layer.form == "float16":
@@ -72,6 +74,12 @@ def _why_layer(layer: LayerForm, draft: Draft, *, fixed: bool) -> str:
     if draft.encodings.dynamic:
         return "only its weight is stored in integers, since the target finds no scales for it at run time"
     return "only its weight is stored in integers, for it is computed in float"
+
+
+def _weight_size(layer: LayerForm, draft: Draft) -> int:
+    """Return how many values the largest weight of a layer of the main graph holds."""
+    users = ((w.values.size, use.node) for w in weights(draft.model).values() for use in w.value.uses())
+    return max((size for size, node in users if title(node) == _layer_title(layer)), default=0)
 
 
 def _why(node: ir.Node, draft: Draft) -> str:

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeml_compress.candidates import MIXED
 from edgeml_compress.forms import forms
-from edgeml_compress.graph.layers import untouched
 from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.ladder.trials import Trials
-from edgeml_compress.passes import Draft
+from edgeml_compress.left_in_float import left_in_float
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerForm
 from edgeml_compress.source import Source
@@ -26,12 +24,13 @@ from edgeml_targets.target import Target
 
 @dataclass(frozen=True)
 class Made:
-    """A candidate that was exported: its name, file, recipe, what it keeps in float, and what it makes of each layer."""
+    """A candidate that was exported: its name, file, recipe, what it keeps in float, what its passes note, and the form of each layer."""
 
     name: str
     artifact: Path
     recipe: Recipe | None = None
     kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     layers: tuple[LayerForm, ...] = ()
 
 
@@ -70,26 +69,13 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             continue
         known.append((recipe.name, draft.encodings))
         layers = forms(draft.model, draft.encodings)
-        made.append(Made(recipe.name, artifact, recipe, _kept(recipe, draft, layers), layers))
+        kept = left_in_float(draft, layers) if "int8" in recipe.name else draft.kept
+        made.append(Made(recipe.name, artifact, recipe, kept, tuple(dict.fromkeys(draft.notes)), layers))
         if twin == FLOAT:
             notes.append(f"{recipe.name}: nothing in it became integers.")
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
     return made, notes
-
-
-def _kept(recipe: Recipe, draft: Draft, layers: Sequence[LayerForm]) -> tuple[str, ...]:
-    """Return a line for each layer that a candidate leaves in float, with the reason."""
-    if "int8" not in recipe.name:
-        return draft.kept
-    found = dict.fromkeys((*draft.kept, *untouched(draft.model, draft.scheme.operators)))
-    if recipe.name == MIXED:
-        told = {line.split(":")[0] for line in found}
-        left = [f"{la.operator} {la.node}" for la in layers if "in blocks" in la.form or not la.form.startswith("int8")]
-        left += [f"{la.operator} {la.node}" for la in layers if la.form.endswith("weight-only")]
-        why = "its activations stay in float, since the answers did not hold or it was slower in integers"
-        found |= dict.fromkeys(f"{name}: {why}" for name in dict.fromkeys(left) if name not in told)
-    return tuple(found)
 
 
 def _float(source: Source, target: Target, folder: Path) -> Path:

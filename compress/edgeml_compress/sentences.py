@@ -21,8 +21,8 @@ from edgeml_compress.source import Source
 OBSERVERS: Final = {
     "minmax": "the full range",
     "percentile": "99.99 % of the values",
-    "mse": "the range of least squared error",
-    "entropy": "the range of least divergence",
+    "mse": "least squared error",
+    "entropy": "least divergence",
     "mean_minmax": "the mean range of a sample",
 }
 
@@ -52,9 +52,8 @@ def calibrated(source: Source) -> StepDone:
     seen = f"{counted(found.samples, 'sample')}, {counted(len(found.tensors), 'tensor')}"
     broken = sum(not s.usable for s in found.tensors.values())
     effect = f"{counted(broken, 'tensor')} always 0 or not finite" if broken else "a range for every tensor"
-    return StepDone(
-        f"Calibrated once: {seen}.", "Every target and candidate shares it; no figure rests on them.", effect
-    )
+    why = "All targets and candidates share it; no figure rests on these samples."
+    return StepDone(f"Calibrated once: {seen}.", why, effect)
 
 
 def climbed(found: Climbed, samples: int) -> tuple[StepDone, ...]:
@@ -64,11 +63,11 @@ def climbed(found: Climbed, samples: int) -> tuple[StepDone, ...]:
         steps.append(_stored(found.form))
     if found.mixture is not None:
         layers = counted(len(found.mixture.nodes), "layer")
-        why = "More did not hold, or were slower." if found.trials else ""
-        steps.append(StepDone(f"Computed {layers} in integers, the others in float", why, _held(found.mixture.trial)))
+        why = "With more of them the answers did not hold, or it was slower." if found.trials else ""
+        steps.append(StepDone(f"Computed {layers} in integers and the rest in float", why, _held(found.mixture.trial)))
     elif found.slow:
-        what = f"Left activations in float: {counted(found.slow, 'layer')} in integers held, and were no faster"
-        steps.append(StepDone(what, "Each way into integers and back takes time.", "as fast as float"))
+        why = f"With {counted(found.slow, 'layer')} in integers the answers held, and it was no faster."
+        steps.append(StepDone("Left activations in float", why, "no faster"))
     return tuple(steps)
 
 
@@ -80,16 +79,17 @@ def for_targets(step: StepDone, names: Sequence[str]) -> StepDone:
 def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
     """Say which observer was taken, and what the others would have cost; best first in `tried`."""
     best, *others = tried
-    around = "".join(f", {title}" for title in titles(best.rounding))
-    what = f"Drew the ranges of activations from {OBSERVERS.get(best.observer, best.observer)}{around}"
+    what = f"Drew the ranges of activations by {range_title(best.rounding)}"
     if not others:
         return StepDone(what, "Every way to draw them gave the same.", f"error {_percent(best.error)}")
-    against = f"the output's error on {counted(samples, 'validation sample')} is the smallest of {len(tried)} ways"
-    effect = f"{_percent(best.error)} instead of {_percent(others[0].error)} ({others[0].title})"
+    why = (
+        f"Of {len(tried)} ways, the outputs' error on {counted(samples, 'validation sample')} is the smallest this way."
+    )
+    effect = f"error {_percent(best.error)}, next {_percent(others[0].error)} ({range_title(others[0].rounding)})"
     accuracies = best.trial.accuracy, others[0].trial.accuracy
     if accuracies[0] is not None and accuracies[1] is not None:
         effect += f"; accuracy {_percent(accuracies[0])} and {_percent(accuracies[1])}"
-    return StepDone(what, f"There {against}.", effect)
+    return StepDone(what, why, effect)
 
 
 def _stored(form: WeightForm) -> StepDone:
@@ -106,18 +106,39 @@ def _stored(form: WeightForm) -> StepDone:
 def _held(trial: Trial | None) -> str:
     if trial is None:
         return "not tried"
-    lost = "" if trial.drop_points is None else f", {trial.drop_points:.1f} points lost"
-    return f"worst cosine {trial.cosine:.4f}{lost}"
+    change = "" if trial.drop_points is None else f", {changed(trial.drop_points)}"
+    return f"worst cosine {trial.cosine:.4f}{change}"
 
 
-def range_title(roundings: Iterable[Rounding]) -> str:
-    """Return what the line of the calibration says, of one or several schemes: `99.99 % of the values (biases corrected)`."""
-    said = []
-    for rounding in roundings:
-        around = ", ".join(titles(rounding))
-        observer = OBSERVERS.get(rounding.observer, rounding.observer)
-        said.append(f"{observer} ({around})" if around else observer)
-    return " and ".join(dict.fromkeys(said))
+def changed(drop_points: float) -> str:
+    """Return points of accuracy that were lost, or gained below 0, without a sign.
+
+    Example:
+        >>> changed(0.64), changed(-0.3), changed(-0.01), changed(1.0)
+        ('0.6 points lost', '0.3 points gained', '0.0 points lost', '1.0 points lost')
+    """
+    word = "gained" if round(drop_points, 1) < 0 else "lost"
+    return f"{abs(drop_points):.1f} points {word}"
+
+
+def range_title(rounding: Rounding) -> str:
+    """Return how ranges are drawn, with the passes around it: `99.99 % of the values (biases corrected)`."""
+    around, observer = ", ".join(titles(rounding)), OBSERVERS.get(rounding.observer, rounding.observer)
+    return f"{observer} ({around})" if around else observer
+
+
+def ranges(roundings: Iterable[Rounding]) -> str:
+    """Return what the line of the calibration says of one or several schemes, short: the report has the rest.
+
+    Example:
+        >>> ranges([Rounding("minmax")]), ranges([Rounding("minmax"), Rounding("mse")])
+        ('ranges by the full range', 'ranges drawn in 2 ways')
+    """
+    ways = {rounding.observer for rounding in roundings}
+    if len(ways) > 1:
+        return f"ranges drawn in {len(ways)} ways"
+    (observer,) = ways
+    return f"ranges by {OBSERVERS.get(observer, observer)}"
 
 
 def made(candidates: Sequence[Sequence[Made]]) -> str:
@@ -167,10 +188,11 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
     unsure = drop is not None and evidence(drop.low, drop.high, max_drop) is Evidence.INSUFFICIENT
     if drop is not None and taken.made.name != FLOAT and unsure:
         samples = taken.accuracy.samples if taken.accuracy is not None else 0
-        found.append(
-            f"{counted(samples, 'held-back sample')} are too few to be sure of the budget: {drop.points:.1f} points were "
-            f"lost, and the 95 % interval goes to {drop.high:.1f}, {max_drop:g} allowed: insufficient evidence."
+        few = (
+            f"{counted(samples, 'held-back sample')} {'is' if samples == 1 else 'are'} too few to be sure of the budget"
         )
+        reach = f"the 95 % interval goes to {changed(drop.high)}, where {max_drop:g} may be"
+        found.append(f"{few}: {changed(drop.points)}, and {reach} (insufficient evidence).")
     return (*found, *left_out, *outcome.notes)
 
 

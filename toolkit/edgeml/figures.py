@@ -33,6 +33,16 @@ def counted(count: int, one: str, more: str) -> str:
     return f"{count:,} {one if count == 1 else more}"
 
 
+def ending(name: str, most: int) -> str:
+    """Return a name's end of at most so many characters: the names of one network's layers begin alike.
+
+    Example:
+        >>> ending("/backbone/stage3/conv/Conv", 10), ending("fc", 10)
+        ('…conv/Conv', 'fc')
+    """
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
 def percent(share: float | None, decimals: int = 1) -> str:
     """Return a share of 1 as percent.
 

@@ -178,8 +178,8 @@ def _fastest(plain: Judged, affordable: Sequence[Judged]) -> Choice:
     taken = next(c for c in keeping_pace if c is best or not slower(over(best, c)))  # they are sorted by size
     if taken is not best:
         ratio = over(best, taken)
-        seen = f"ratio {ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f}"
-        return Choice(taken.name, f"the smallest of those with no difference in latency ({best.name}: {seen})")
+        seen = f"{ratio.value:.2f} times that of {best.name}, 95 % interval {ratio.low:.2f} to {ratio.high:.2f}"
+        return Choice(taken.name, f"the smallest of those with no difference in latency ({seen})")
     if best is not plain:
         return Choice(best.name, "the fastest within the budget")
     others = [c for c in raced if c is not plain]
@@ -248,7 +248,7 @@ def _loss(candidate: Judged) -> tuple[float, int, str]:
 
 def _cost(candidate: Judged) -> str:
     if candidate.drop_points is not None:
-        word = "loses" if candidate.drop_points >= 0 else "gains"
+        word = "gains" if round(candidate.drop_points, 1) < 0 else "loses"
         return f"{word} {abs(candidate.drop_points):.1f} points"
     if candidate.cosine_min is None:
         return "could not be judged here"

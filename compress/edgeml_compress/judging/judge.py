@@ -115,15 +115,20 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     notes = [note] if note else []
     left_out = max(f.fidelity.left_out for f in figures)
     if left_out:
+        one = left_out == 1
         notes.append(
-            f"{left_out} of the float model's answers are next to nothing: a cosine would judge noise, so they were left out."
+            f"{left_out} of the float model's answers {'is' if one else 'are'} next to nothing: a cosine would judge noise, "
+            f"so {'it was' if one else 'they were'} left out."
         )
     not_finite = max(f.fidelity.not_finite for f in figures)
     if not_finite:
-        notes.append(f"{not_finite} of the float model's own answers are not finite; they could not be judged.")
+        one = not_finite == 1
+        notes.append(
+            f"{not_finite} of the float model's own answers {'is' if one else 'are'} not finite and could not be judged."
+        )
     unjudged = dict.fromkeys([*held.unjudged, *(name for f in figures for name in f.fidelity.apart)])
     if unjudged:
-        notes.append(f"The shape of {' and '.join(unjudged)} depends on the data: not judged.")
+        notes.append(f"Not judged, since its shape depends on the data: {', '.join(unjudged)}.")
     why_not = obstacle(target)
     if why_not is not None or settings is None:
         why = why_not.what if why_not is not None else "its runtime is not here"

@@ -55,4 +55,4 @@ def _told(costs: Sequence[LayerSensitivity]) -> str:
     if not costs:
         return "no layer becomes integers"
     layers = f"{len(costs):,} layer{'s' if len(costs) != 1 else ''}"
-    return f"{layers} one by one, {costs[-1].node} costs most: {costs[-1].sqnr_db:.1f} dB"
+    return f"{layers} one by one; the one that costs most: {costs[-1].sqnr_db:.1f} dB"

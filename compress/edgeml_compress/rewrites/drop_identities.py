@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgeml_compress.graph.naming import graphs
 from edgeml_compress.rewrites import Said
 
-SAID: Final = Said("Dropped {}.", "identity node", "They hand on what they are given.")
+SAID: Final = Said("Dropped {}.", "identity node", "An identity hands on what it is given.")
 
 
 def drop_identities(model: ir.Model) -> int:

@@ -12,7 +12,11 @@ from edgeml_compress.graph.layers import constant, is_constant
 from edgeml_compress.graph.naming import Constants, graphs
 from edgeml_compress.rewrites import Said
 
-SAID: Final = Said("Folded {} into the layers before.", "batch norm", "They cost time and change nothing.")
+SAID: Final = Said(
+    "Folded {} into the layers before.",
+    "batch norm",
+    "A batch norm of constants is a scale and a shift, which weights and bias take in.",
+)
 
 
 def fold_batch_norm(model: ir.Model) -> int:

@@ -13,7 +13,9 @@ from edgeml_compress.graph.naming import Constants, graphs
 from edgeml_compress.graph.running import open_session
 from edgeml_compress.rewrites import Said
 
-SAID: Final = Said("Computed {} beforehand.", "constant", "They are the same at every inference.")
+SAID: Final = Said(
+    "Computed {} beforehand.", "constant", "What is the same at every inference need not be computed at each."
+)
 NEVER: Final = frozenset(
     "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli Dropout "
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear If Loop Scan".split()

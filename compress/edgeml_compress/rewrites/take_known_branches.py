@@ -11,7 +11,9 @@ from edgeml_compress.graph.naming import graphs
 from edgeml_compress.graph.removing import forget_bodies
 from edgeml_compress.rewrites import Said
 
-SAID: Final = Said("Decided {} beforehand.", "condition", "What they ask is the same at every inference.")
+SAID: Final = Said(
+    "Decided {} beforehand.", "condition", "A condition that is the same at every inference need not be asked."
+)
 
 
 def take_known_branches(model: ir.Model) -> int:

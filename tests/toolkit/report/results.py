@@ -14,7 +14,7 @@ from edgeml_compress.results import LayerForm, LayerSensitivity
 HOSTILE = '<script>alert("x")</script><b>&amp;{{ 7 * 7 }}'
 KEPT = (
     *(f"Conv /backbone/stage{i}/conv/Conv: its weight is in blocks, which no integer kernel takes" for i in range(20)),
-    *(f"If_12: Conv Conv_{i} in a branch: activations stay in float" for i in range(3)),
+    *(f"Conv Conv_{i}: it lies in a branch of If_12, where activations stay in float" for i in range(3)),
     "Relu_3: x is always 0 or not finite",
 )
 LONG = "quantized_with_a_name_that_has_exactly_sixty_characters_in_it"[:60]

@@ -62,10 +62,10 @@ def test_losses_have_the_unit_of_what_was_measured() -> None:
 
 
 def test_what_stays_in_float_is_grouped_by_reason_the_most_frequent_first() -> None:
-    found = words.kept_in_float(KEPT)
+    found = words.by_reason(KEPT)
     assert [(k.count, k.reason) for k in found] == [
         (20, "its weight is in blocks, which no integer kernel takes"),
-        (3, "activations stay in float"),
+        (3, "it lies in a branch of If_12, where activations stay in float"),
         (1, "x is always 0 or not finite"),
     ]
     assert found[0].names.endswith("/backbone/stage3/conv/Conv and 16 more")
@@ -74,8 +74,17 @@ def test_what_stays_in_float_is_grouped_by_reason_the_most_frequent_first() -> N
 
 def test_a_candidate_that_keeps_much_in_float_folds_it(tmp_path: Path) -> None:
     said = page(compression(with_kept(target(usual()), KEPT)), tmp_path)
-    assert "<summary>24 kept in float</summary>" in said and "What stays in float" in said
+    assert "<summary>24 in float</summary>" in said and "What stays in float" in said
     assert len(re.findall("stage19", said)) == 0
+
+
+def test_what_passes_note_stands_beside_the_candidate_in_short(tmp_path: Path) -> None:
+    noted = tuple(f"MatMul fc_{i}: has no bias to correct" for i in range(9))
+    result = target(usual())
+    told = tuple(msgspec.structs.replace(c, notes=noted) if c.name == "int8" else c for c in result.candidates)
+    said = page(compression(msgspec.structs.replace(result, candidates=told)), tmp_path)
+    assert "<summary>9 notes of passes</summary>" in said
+    assert "9: has no bias to correct (MatMul fc_0, MatMul fc_1, MatMul fc_2, MatMul fc_3 and 5 more)" in said
 
 
 def test_a_long_list_is_folded_into_the_quietest_row() -> None:

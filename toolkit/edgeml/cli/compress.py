@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgeml_compress import Compression, TargetResult
 
 app = typer.Typer()
+
+MOST_NAME: Final = 48  # characters of a layer's name in a table; the report has it whole
 
 
 @app.command()
@@ -150,7 +152,7 @@ def _print(done: Compression, *, layers: bool) -> None:
 def _print_layers(done: Compression) -> None:
     """Print what each layer costs, the quietest first; targets with the same figures share a table."""
     from edgeml.cli.terminal import table
-    from edgeml.figures import number
+    from edgeml.figures import ending, number
     from edgeml.report.layer_words import grouped, layers_of, loss_name
 
     for group in grouped(done):
@@ -158,7 +160,14 @@ def _print_layers(done: Compression) -> None:
         header = ["layer", "operator", "takes", "weights", "SQNR, dB", loss_name(labelled=done.labelled)]
         costs = zip(group[0].sensitivity, layers_of(group[0], labelled=done.labelled), strict=True)
         rows = [
-            [cost.node, cost.operator, layer.form, number(cost.values), number(cost.sqnr_db, 1), layer.loss]
+            [
+                ending(cost.node, MOST_NAME),
+                cost.operator,
+                layer.form,
+                number(cost.values),
+                number(cost.sqnr_db, 1),
+                layer.loss,
+            ]
             for cost, layer in costs
         ]
         table(header, rows, left=3)

@@ -169,7 +169,7 @@ def _print_lines(out: Console, header: Sequence[str], rows: Sequence[Sequence[An
             cell = _cell(value)
             if cell.plain:
                 line = Text.assemble((f"{name}: ", "bright_black"), cell) if name else cell
-                out.print(Padding(line, (0, 0, 0, 2)))
+                out.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
 def phases_table(status: Status) -> None:

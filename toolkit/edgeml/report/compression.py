@@ -98,7 +98,7 @@ def write(compression: Compression, path: Path) -> None:
         loss_name=layer_words.loss_name(labelled=compression.labelled),
         loss=lambda cost: layer_words.loss_in_words(cost.loss if cost else None, labelled=compression.labelled),
         kept=_kept(compression.targets),
-        by_reason=layer_words.kept_in_float,
+        by_reason=layer_words.by_reason,
         facts=_facts(compression),
     )
 
@@ -233,14 +233,14 @@ def _costs_of(group: Sequence[TargetResult], compression: Compression, names: st
     )
 
 
-def _kept(targets: Sequence[TargetResult]) -> list[tuple[str, list[layer_words.Kept]]]:
+def _kept(targets: Sequence[TargetResult]) -> list[tuple[str, list[layer_words.Reason]]]:
     """Return what the chosen candidates leave in float, once for the targets that it is the same for."""
     about: dict[tuple[str, ...], list[str]] = {}
     for target in targets:
         if words.taken(target).kept:
             about.setdefault(words.taken(target).kept, []).append(target.target)
     return [
-        ("" if len(names) == len(targets) else ", ".join(names), layer_words.kept_in_float(kept))
+        ("" if len(names) == len(targets) else ", ".join(names), layer_words.by_reason(kept))
         for kept, names in about.items()
     ]
 

@@ -19,8 +19,8 @@ QUIET_DB: Final = 40.0  # an error of 1 %
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Layers that stay in float for one reason.
+class Reason:
+    """Nodes of which the same is said: what keeps them in float, or what a pass could not do.
 
     Args:
         reason: Why.
@@ -33,21 +33,21 @@ class Kept:
     names: str
 
 
-def kept_in_float(kept: Sequence[str]) -> list[Kept]:
-    """Return what a candidate keeps in float, by reason, the most frequent first.
+def by_reason(lines: Sequence[str]) -> list[Reason]:
+    """Return a candidate's lines about nodes by what they say, the most frequent first.
 
     Args:
-        kept: "Conv conv_3: its weight is no constant with an encoding".
+        lines: "Conv conv_3: its weight is no constant with an encoding".
     """
-    by_reason: dict[str, list[str]] = {}
-    for line in kept:
+    named: dict[str, list[str]] = {}
+    for line in lines:
         name, _, reason = line.rpartition(": ")
-        by_reason.setdefault(reason, []).append(name)
+        named.setdefault(reason, []).append(name)
     found = []
-    for reason, names in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+    for reason, names in sorted(named.items(), key=lambda item: (-len(item[1]), item[0])):
         more = len(names) - MOST_NAMED
         said = ", ".join(n for n in names[:MOST_NAMED] if n)
-        found.append(Kept(reason, len(names), f"{said} and {more:,} more" if more > 0 else said))
+        found.append(Reason(reason, len(names), f"{said} and {more:,} more" if more > 0 else said))
     return found
 
 
