@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_ir as ir
-
+from edgeml_compress.exporting import write, write_float
 from edgeml_compress.forms import forms
 from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.left_in_float import left_in_float
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerForm
-from edgeml_compress.source import Source
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.exporters import find_exporter
-from edgeml_targets.models import float_artifact
 from edgeml_targets.target import Target
 
 
@@ -44,13 +40,15 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         folder: For artifacts.
 
     Returns:
-        The candidates, float32 first, and a note for each that was left out or is float32 in all but name.
+        The candidates, float32 first, and notes: what had to be fixed, and a line for each candidate that was left out or is
+        float32 in all but name.
 
     Raises:
         EdgemlError: Not one int8 candidate, or not even float32, can be expressed in the target's format.
     """
     source = trials.source
-    made, notes = [Made(FLOAT, _float(source, target, folder))], []
+    plain, fixed = write_float(source, target, folder)
+    made, notes = [Made(FLOAT, plain)], [fixed.note] if fixed.note else []
     known = [(FLOAT, Encodings())]
     refused: EdgemlError | None = None
     for recipe in recipes:
@@ -62,7 +60,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             continue
         artifact = folder / f"{source.path.stem}.{recipe.name}{target.suffix}"
         try:
-            find_exporter(target.suffix).export(draft.model, draft.encodings, artifact)
+            write(draft.model, draft.encodings, target, artifact, source.samples)
         except EdgemlError as error:
             refused = refused or error
             notes.append(f"{recipe.name} was left out: {error.what}.")
@@ -76,13 +74,3 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
     return made, notes
-
-
-def _float(source: Source, target: Target, folder: Path) -> Path:
-    """Return the float model as the target loads it: the file itself, unless its weights lie in a second one."""
-    weights = (v.const_value for v in source.model.graph.initializers.values())
-    if target.suffix == source.path.suffix and any(isinstance(w, ir.ExternalTensor) for w in weights):
-        whole = folder / f"{source.path.stem}.{FLOAT}{target.suffix}"
-        find_exporter(target.suffix).export(source.model, Encodings(), whole)
-        return whole
-    return float_artifact(source.path, target, folder)

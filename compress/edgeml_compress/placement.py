@@ -8,6 +8,7 @@ The rules are common to all runtimes; which operators each is about, the target'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
@@ -27,11 +28,14 @@ class Placement:
         groups: Activations by name; those of one group share one encoding.
         constants: Constants of elementwise operators.
         kept: Nodes that stay in float although the scheme names their operator, each with the reason.
+        slow: Weights of convolutions that stay in float because integers would be slower: encoded, they would be taken for
+            integer ones where their neighbours are.
     """
 
     groups: tuple[tuple[str, ...], ...]
     constants: tuple[str, ...]
     kept: tuple[str, ...]
+    slow: tuple[str, ...] = ()
 
 
 def place(
@@ -57,10 +61,11 @@ def place(
     """
     known = set(scheme.operators)
     wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
+    slow = {node: why for node in wanted if (why := _why_slow(node, scheme)) is not None}
     if layers is not None:
         wanted = _chosen(wanted, set(layers))
     sized = sized_by_data(model)
-    reasons = {node: _reason_for_float(node, encodings, usable, sized) for node in wanted}
+    reasons = {node: slow.get(node) or _reason_for_float(node, encodings, usable, sized) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
     inside = _fused_away(integer, scheme.fusions)
     values = {v for node in integer for v in _activations(node) if v not in inside}
@@ -69,6 +74,7 @@ def place(
         groups=_groups(integer, values, scheme.same_scale),
         constants=tuple(sorted({name_of(v) for n in integer for v in _constants(n, scheme.constant_operands)})),
         kept=tuple(f"{_title(node)}: {reason}" for node, reason in reasons.items() if reason is not None),
+        slow=tuple(sorted({name_of(weight) for node in slow if (weight := node.inputs[1]) is not None})),
     )
 
 
@@ -89,6 +95,16 @@ def _chosen(wanted: list[ir.Node], names: set[str]) -> list[ir.Node]:
                 reached.add(other)
                 near.append(other)
     return [node for node in wanted if node in reached]
+
+
+def _why_slow(node: ir.Node, scheme: Scheme) -> str | None:
+    weight = node.inputs[1] if node.op_type == "Conv" else None
+    if weight is None or weight.shape is None:
+        return None
+    summands = math.prod(size for size in weight.shape[1:] if isinstance(size, int))
+    if summands >= scheme.least_summands:
+        return None
+    return f"it adds up {summands} products for a value, and integers pay from {scheme.least_summands} on"
 
 
 def _reason_for_float(

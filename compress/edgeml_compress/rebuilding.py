@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeml_compress.exporting import write
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.source import CALIBRATION_FILE, CalibrationData, calibrated, read_source
 from edgeml_targets.contract.progress import SILENT, Progress
-from edgeml_targets.exporters import find_exporter
 from edgeml_targets.target import Target
 
 
@@ -42,5 +42,5 @@ def rebuild(
     progress.begin("Made")
     draft = apply(recipe, source.draft(target.scheme))
     path.parent.mkdir(parents=True, exist_ok=True)
-    find_exporter(target.suffix).export(draft.model, draft.encodings, path)
+    write(draft.model, draft.encodings, target, path, source.samples)
     progress.end(f"{path}, {path.stat().st_size:,} bytes")

@@ -39,6 +39,8 @@ def what_it_is(head: bytes, wanted: str) -> str:
     """Say what a file that is not what was `wanted` ("an ONNX file") seems to be instead, from its first bytes."""
     if head.startswith(b"version https://git-lfs"):
         return f"a Git LFS pointer, not {wanted} itself (git lfs pull fetches it)"
+    if head[4:8] == b"TFL3":
+        return f"a LiteRT file, not {wanted}"
     if head.lstrip().startswith(b"<"):
         return f"a web page, not {wanted}"
     if all(byte >= 32 or byte in b"\t\n\r" for byte in head) and head.isascii():

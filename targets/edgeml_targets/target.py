@@ -81,6 +81,8 @@ class Scheme(Described):
         weight_blocks: Numbers of values that may share a scale in weights which are computed with in float, the widest
             first; none where the runtime has no form that it folds when it loads.
         operators: ONNX operators whose inputs and outputs become integers.
+        least_summands: A convolution that adds up fewer products for one value of its output stays in float: a depthwise one
+            of 3x3 adds up 9, one of 1x1 as many as it has input channels.
         float_results: Operators whose kernels take integers and give float as well: where no integer operator reads the
             result, it is not rounded.
         dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
@@ -97,6 +99,7 @@ class Scheme(Described):
     pair_sum: Annotated[int, pydantic.Field(ge=2, le=254)] | None = None
     weight_blocks: tuple[Annotated[int, pydantic.Field(ge=8)], ...] = ()
     operators: Operators
+    least_summands: Annotated[int, pydantic.Field(ge=0)] = 0
     float_results: Operators = ()
     dynamic_operators: Operators = ()  # these four are in the scheme for all, so that none is ever empty for want of a key
     fusions: tuple[Fusion, ...] = ()

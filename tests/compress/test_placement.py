@@ -199,3 +199,14 @@ def _seconds_for(length: int) -> float:
 def test_placing_takes_time_in_proportion_to_the_nodes() -> None:
     short, long = (min(_seconds_for(n) for _ in range(3)) for n in (1500, 6000))
     assert long < 9 * short  # four times the nodes; were each compared with all others, sixteen times
+
+
+def test_a_convolution_that_adds_up_few_products_stays_in_float(placed) -> None:  # type: ignore[no-untyped-def]
+    """Its weight loses its encoding, too: between integers on both sides it would be taken for an integer one."""
+    weights = {**WEIGHT, "big": np.ones((3, 3, 3, 3), np.float32)}
+    encodings = Encodings(tensors={name: symmetric([1.0] * 3, axis=0) for name in weights})
+    body = "a = Conv <pads = [1, 1, 1, 1]> (x, big) c = Conv(a, w) y = Conv <pads = [1, 1, 1, 1]> (c, big)"
+    found = placed(body, weights=weights, encodings=encodings, least_summands=4)
+    assert found.slow == ("w",) and found.groups == (("a",), ("c",), ("x",), ("y",))
+    assert found.kept == ("Conv c: it adds up 3 products for a value, and integers pay from 4 on",)
+    assert placed(body, weights=weights, encodings=encodings, least_summands=3).slow == ()

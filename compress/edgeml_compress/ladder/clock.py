@@ -8,13 +8,12 @@ from typing import Final
 
 from edgeml_bench import race
 from edgeml_bench.jobs import LEAST_LOADS
+from edgeml_compress.exporting import write, write_float
 from edgeml_compress.judging.judge import scout
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.recipe import Recipe
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
-from edgeml_targets.exporters import find_exporter
-from edgeml_targets.models import float_artifact
 from edgeml_targets.runtimes import Tensors
 from edgeml_targets.target import Target
 
@@ -62,8 +61,8 @@ class Clock:
 
     def _export(self, recipe: Recipe | None, number: int) -> Path:
         if recipe is None:
-            return float_artifact(self._trials.source.path, self._target, self._folder)
+            return write_float(self._trials.source, self._target, self._folder)[0]
         draft = self._trials.draft(recipe)
         path = self._folder / f"{number}{self._target.suffix}"
-        find_exporter(self._target.suffix).export(draft.model, draft.encodings, path)
+        write(draft.model, draft.encodings, self._target, path, self._trials.source.samples)
         return path

@@ -61,7 +61,7 @@ def static_activations(draft: Draft, params: Params) -> Draft:
     usable = {name: s.usable for name, s in seen.items()}
     placement = place(draft.model, scheme, draft.encodings, usable, params.nodes)
     fixed = {o.name: n.op_type for n in draft.model.graph if n.op_type in FIXED for o in n.outputs}
-    tensors = dict(draft.encodings.tensors)
+    tensors = {name: e for name, e in draft.encodings.tensors.items() if name not in placement.slow}
     for group in placement.groups:
         known = [fixed[name] for name in group if name in fixed]
         held = functools.reduce(merge_seen, (seen[name] for name in group), Seen())
@@ -72,7 +72,9 @@ def static_activations(draft: Draft, params: Params) -> Draft:
         tensors[name] = encode(_extremes(draft.model, name), scheme, params.bits)
     return dataclasses.replace(
         draft,
-        encodings=msgspec.structs.replace(draft.encodings, tensors=tensors),
+        encodings=msgspec.structs.replace(
+            draft.encodings, tensors=tensors, float16=draft.encodings.float16.union(placement.slow)
+        ),
         kept=draft.kept + placement.kept,
     )
 

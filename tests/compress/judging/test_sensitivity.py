@@ -16,7 +16,7 @@ from edgeml_compress.source import Source, calibrated, read_source, reference_an
 from edgeml_targets.contract.encodings import Encoding, Encodings
 from edgeml_targets.target import find_target
 
-SCHEME = find_target("x86_64-litert").scheme
+SCHEME = find_target("raspberrypi4-litert").scheme  # every layer in integers, however small
 NODES = ["conv1", "conv2", "fc"]
 
 

@@ -303,6 +303,8 @@ def in_integers(node: ir.Node, entry: Entry, declared: Encoding | None, forms: F
             return False
     if declared is None and entry.integer is Integer.FREE:
         return False
+    if entry.integer is Integer.FREE and entry.weight is None and not any(forms.in_integers(v) for v in computed):
+        return False  # it gains less than its inputs cost to round
     return all(forms.in_integers(v) or forms.declared.activation(v) is not None for v in computed)
 
 

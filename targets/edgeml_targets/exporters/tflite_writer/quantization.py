@@ -24,13 +24,10 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
 
 SIGMOID: Final = Encoding(scale=(1 / 256,), zero_point=(-128,))
-"""What LiteRT asks of the outputs of LOGISTIC and SOFTMAX: 0 to 1."""
+"""What LiteRT asks of the output of LOGISTIC: 0 to 1."""
 
 TANH: Final = Encoding(scale=(1 / 128,), zero_point=(0,))
 """What LiteRT asks of the output of TANH: -1 to 1."""
-
-LOG_SOFTMAX: Final = Encoding(scale=(16 / 256,), zero_point=(127,))
-"""What LiteRT asks of the output of LOG_SOFTMAX: -16 to 0."""
 
 # A tensor that was 0 in every calibration sample has a scale near float32's least; products of two scales would be 0.
 _LEAST_SCALE: Final = 2.0**-60

@@ -251,6 +251,8 @@ def _sequence(op: Operation) -> Form:
     """Return the input (length, batch, features) with its features last in the file."""
     if op.attributes.get_int("layout", 0):
         raise Inexpressible("its batch stands first")
+    if len(op.shape(0)) != 3:  # in a branch that is never taken with inputs of these sizes
+        raise Inexpressible(f"its input is {op.shape(0)}, not (length, batch, features)")
     x = op.input(0)
     length = x.shape[_TIME]
     if length == FREE:
