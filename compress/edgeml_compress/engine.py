@@ -198,7 +198,7 @@ def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: L
         float_p50_us=plain.p50_us,
         float_accuracy=plain.accuracy,
         cosine_min=taken.cosine_min,
-        notes=sentences.notes(target.name, choice, outcome, left_out, limits.max_drop),
+        notes=sentences.notes(target.name, choice, outcome, left_out, limits),
         candidates=tuple(candidates.values()),
         reason=choice.reason,
         unmet=choice.unmet,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from edgeml_compress.left_in_float import left_in_float
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerForm
 from edgeml_targets.contract.encodings import Encodings
-from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.errors import EdgemlError, NotWritten
 from edgeml_targets.target import Target
 
 
@@ -47,7 +48,8 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         EdgemlError: Not one int8 candidate, or not even float32, can be expressed in the target's format.
     """
     source = trials.source
-    plain, fixed = write_float(source, target, folder)
+    with _named(target):
+        plain, fixed = write_float(source, target, folder)
     made, notes = [Made(FLOAT, plain)], [fixed.note] if fixed.note else []
     known = [(FLOAT, Encodings())]
     refused: EdgemlError | None = None
@@ -60,10 +62,13 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             continue
         artifact = folder / f"{source.path.stem}.{recipe.name}{target.suffix}"
         try:
-            write(draft.model, draft.encodings, target, artifact, source.samples)
+            with _named(target):
+                write(draft.model, draft.encodings, target, artifact, source.samples)
+        except NotWritten:
+            raise
         except EdgemlError as error:
             refused = refused or error
-            notes.append(f"{recipe.name} was left out: {error.what}.")
+            notes.append(f"{recipe.name} was left out: {error.what} ({error.where}).")
             continue
         known.append((recipe.name, draft.encodings))
         layers = forms(draft.model, draft.encodings)
@@ -74,3 +79,14 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
     return made, notes
+
+
+@contextlib.contextmanager
+def _named(target: Target) -> Iterator[None]:
+    """Let what cannot be expressed in a target's format name the target, of which there may be several."""
+    try:
+        yield
+    except NotWritten:
+        raise
+    except EdgemlError as error:
+        raise EdgemlError(error.what, where=f"{target.name}: {error.where}", mend=error.mend) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edgeml_compress.candidates import Rounding
-from edgeml_compress.judging.choice import FLOAT, Choice, Evidence, evidence, without_int8
+from edgeml_compress.judging.choice import FLOAT, UNMEASURED, Choice, Evidence, Limits, evidence, without_int8
 from edgeml_compress.judging.judge import Outcome
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.roundings import Tried
@@ -167,20 +167,23 @@ def chosen(result: TargetResult) -> StepDone:
     return StepDone(f"Took {result.chosen} for {result.target}.", f"{why}.", effect)
 
 
-def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str], max_drop: float) -> tuple[str, ...]:
+def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str], limits: Limits) -> tuple[str, ...]:
     """Return a target's notes: what the choice has to explain, what was not measured, and what is uncertain."""
+    max_drop, budget = limits.max_drop, limits.budgets.get(target)
     taken = next(f for f in outcome.figures if f.made.name == choice.name)
-    reason = choice.reason[:1].upper() + choice.reason[1:]
     found = []
     if choice.unmet is not None:
         found.append(f"No candidate meets the budget: {choice.unmet}.")
     elif outcome.unmeasured is not None:
+        asked = None if budget is None else budget.latency_ms
+        unchecked = "" if asked is None else f", and the latency budget of {asked:g} ms was not checked"
+        what = "" if taken.made.name == FLOAT else ": the smallest within the budget was taken"
         found.append(
-            f"Latency was not measured ({outcome.unmeasured}): the smallest within the budget was taken. "
+            f"Latency was not measured ({outcome.unmeasured}){what}{unchecked}. "
             f"On the hardware: edgeml bench {taken.made.artifact.name} --target {target}"
         )
-    elif taken.made.name == FLOAT or "no difference" in choice.reason or "slower" in choice.reason:
-        found.append(f"{reason}.")
+    if choice.unmet is None and _explains(choice):
+        found.append(f"{choice.reason[:1].upper()}{choice.reason[1:]}.")
     why = without_int8(choice.name, [f.judged() for f in outcome.figures], max_drop)
     if why is not None:
         found.append(f"No int8 candidate is accurate enough: {why}.")
@@ -191,9 +194,15 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
         few = (
             f"{counted(samples, 'held-back sample')} {'is' if samples == 1 else 'are'} too few to be sure of the budget"
         )
-        reach = f"the 95 % interval goes to {changed(drop.high)}, where {max_drop:g} may be"
-        found.append(f"{few}: {changed(drop.points)}, and {reach} (insufficient evidence).")
+        reach = f"by the 95 % interval up to {changed(drop.high)}, {max_drop:g} allowed"
+        found.append(f"{few}: {changed(drop.points)}, {reach} (insufficient evidence).")
     return (*found, *left_out, *outcome.notes)
+
+
+def _explains(choice: Choice) -> bool:
+    """Tell whether a person will ask why this one: it is float itself, or others were as fast."""
+    asked = choice.name == FLOAT or "no difference" in choice.reason or "slower" in choice.reason
+    return asked and choice.reason != UNMEASURED
 
 
 def _latency(us: float) -> str:

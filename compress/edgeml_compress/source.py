@@ -173,9 +173,10 @@ def check_labels(reference: Answers, labels: Labels | None, where: str, *, name:
 
 
 def all_alike(samples: Samples) -> bool:
-    """Tell whether two samples or more are given and none differs from the first in any input: no range can be drawn then."""
+    """Tell whether two samples or more with values are given and none differs from the first in any input: no range is in them."""
     count = min((len(array) for array in samples.values()), default=0)
-    return count > 1 and all(np.array_equal(a[0], a[i]) for i in range(1, count) for a in samples.values())
+    values = any(array.size for array in samples.values())
+    return count > 1 and values and all(np.array_equal(a[0], a[i]) for i in range(1, count) for a in samples.values())
 
 
 def first_broken(array: npt.NDArray[Any]) -> int | None:

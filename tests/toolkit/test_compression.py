@@ -98,6 +98,7 @@ def test_a_budget_that_nothing_meets_is_exit_code_1_with_the_nearest(work: Path)
         (("--calibration", "x.npy"), "--calibration: no model is given"),
         (("tiny.onnx", "--calibration", "x.npy", "--target", "x86_64-onnxruntim"), "did you mean x86_64-onnxruntime?"),
         (("tiny.onnx", "--calibration", "x.npy", "--preprocess", "none.toml"), "none.toml: no such file"),
+        (("tiny.onnx", "--calibration", "x.npy", "--max-drop", "101"), "Invalid value for '--max-drop'"),
         ((), "edgeml.toml"),
     ],
 )

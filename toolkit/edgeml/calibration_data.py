@@ -271,7 +271,7 @@ def _fitted(array: npt.NDArray[Any], tensor: Tensor, where: Path) -> npt.NDArray
             what, where=str(where), mend="give samples of the model's shape, the first axis counting them"
         )
     if not np.can_cast(array.dtype, tensor.dtype, casting="same_kind"):
-        what = f"samples of {array.dtype} do not fit input {tensor.name} of {tensor.dtype}"
+        what = f"samples of {_type_name(array.dtype)} do not fit input {tensor.name} of {tensor.dtype}"
         raise EdgemlError(what, where=str(where), mend="give samples of the model's element type")
     if array.dtype.kind == "f":
         broken = next((i for i, sample in enumerate(array) if not np.isfinite(sample).all()), None)
@@ -279,6 +279,10 @@ def _fitted(array: npt.NDArray[Any], tensor: Tensor, where: Path) -> npt.NDArray
             what = f"sample {broken} of {tensor.name} holds a value that is not finite (NaN or infinity)"
             raise EdgemlError(what, where=str(where), mend="replace the value or leave the sample out")
     return array.astype(tensor.dtype, copy=False)
+
+
+def _type_name(dtype: np.dtype[Any]) -> str:
+    return "text" if dtype.kind in "US" else str(dtype)
 
 
 def _count(samples: Arrays, where: Path) -> int:

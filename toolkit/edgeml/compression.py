@@ -19,6 +19,7 @@ from edgeml.report.compression_words import times_faster
 from edgeml_compress import CalibrationData, Compression, Limits, Recipe, TargetResult, compress, rebuild
 from edgeml_compress.judging.layer_costs import with_layer_costs
 from edgeml_compress.results import RESULT
+from edgeml_compress.source import ALIKE_MEND, all_alike
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of, write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
@@ -83,7 +84,7 @@ def compress_file(
         raise EdgemlError("the model takes no inputs", where=str(model), mend="give a model with one or more")
     data = read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess)
     limits = Limits(options.max_drop, {target.name: options.budget for target in found})
-    parts = _shared_out(data)
+    parts = _shared_out(data, calibration)
     done = compress(model, parts, found, limits=limits, out=out, progress=progress)
     if options.sensitivity:
         weighed = with_layer_costs(done.targets, model, parts, found, out=out, progress=progress)
@@ -139,7 +140,8 @@ def rebuild_file(
     """
     wanted = _read_recipe(options.recipe)
     inputs, _ = model_tensors(read_model(model))
-    data = _shared_out(read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess))
+    given = read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess)
+    data = _shared_out(given, calibration)
     found = []
     for target in (find_target(name) for name in dict.fromkeys(targets or [DEFAULT_TARGET])):
         path = out / target.name / f"{model.stem}.{wanted.name}{target.suffix}"
@@ -293,7 +295,9 @@ def _span(values: Sequence[float | None], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _shared_out(data: Data) -> CalibrationData:
+def _shared_out(data: Data, where: Path) -> CalibrationData:
+    if all_alike(data.samples):
+        raise EdgemlError("all samples are the same", where=str(where), mend=ALIKE_MEND)
     shares = hold_back(len(next(iter(data.samples.values()))), data.labels)
     return CalibrationData(
         ranges=data.part(shares.ranges),

@@ -24,6 +24,7 @@ LEAST_COSINE: Final = 0.99
 MOST_SLOWER: Final = 1.02  # lower end of the ratio over float32
 NO_DIFFERENCE: Final = 1.01  # a ratio within it is not worth a larger file, however surely it was measured
 ROUNDING: Final = 1e-9
+UNMEASURED: Final = "its latency was not measured here, so the smallest within the budget"
 
 
 class Budget(Protocol):
@@ -159,7 +160,7 @@ def choose(candidates: Sequence[Judged], max_drop: float, budget: Budget | None 
     if len(good) == 1 and len(ordered) > 1:
         return Choice(FLOAT, _why_only_float(ordered, max_drop))
     if not plain.medians_us:
-        return Choice(affordable[0].name, "its latency was not measured here, so the smallest within the budget")
+        return Choice(affordable[0].name, UNMEASURED)
     return _fastest(plain, affordable)
 
 

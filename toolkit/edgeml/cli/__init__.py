@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from edgeml_targets.contract.errors import EdgemlError
 
 INTERRUPTED: Final = 130
+UNKNOWN: Final = ("No such command", "No such option")
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer carries its own click since 0.26
 RESUMING: Final = {"train", "retrain"}
 NOT_COMMANDS: Final = {"terminal", "options"}
@@ -87,8 +88,10 @@ def main() -> NoReturn:
         if context and type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked for: the help is the answer
             typer.echo(context.get_help(), err=True)
             sys.exit(2)
-        typer.echo(context.get_usage() if context else "", err=True, nl=bool(context))
-        _say(getattr(error, "format_message", error.__str__)())
+        said = getattr(error, "format_message", error.__str__)()
+        if context and said.startswith(UNKNOWN):  # how it is called says no more of a wrong value than the line itself
+            typer.echo(context.get_usage(), err=True)
+        _say(said)
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         _say_interrupted()
