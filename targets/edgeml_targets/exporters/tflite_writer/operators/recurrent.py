@@ -89,7 +89,28 @@ class Cell:
         return both[:size], both[size:]
 
 
-Step = Callable[[Cell, Form, State], State]
+@dataclass(frozen=True)
+class Given:
+    """What a step is given beside the state: the input's products at one point of time.
+
+    Args:
+        cell: The direction.
+        products: Of the whole sequence, (length, batch, gates * units).
+        time: The point of time.
+    """
+
+    cell: Cell
+    products: Form
+    time: int
+
+    def gates(self, first: int, count: int = 1) -> Form:
+        """Write those of some gates, taken out of the sequence at once: a step has as few operators as can be."""
+        units = self.cell.units
+        parts = {_TIME: Part(self.time, self.time + 1), _UNITS: Part(first * units, (first + count) * units)}
+        return take(self.cell.op, self.products, parts)
+
+
+Step = Callable[[Cell, Given, State], State]
 
 
 @lowers("LSTM")
@@ -112,8 +133,8 @@ def rnn(op: Operation) -> None:
     _layer(op, 1, _rnn_step, ("Tanh",), states=(5,))
 
 
-def _lstm_step(cell: Cell, x: Form, state: State) -> State:
-    op, (f, g, h), (hidden, memory) = cell.op, cell.curves, state
+def _lstm_step(cell: Cell, given: Given, state: State) -> State:
+    op, (f, g, h), (hidden, memory), x = cell.op, cell.curves, state, given.gates(0, 4)
     total = x if hidden is None else apply(op, Op.ADD, x, cell.times(hidden, 2, np.zeros(4 * cell.units, np.float32)))
     if not op.has(7):
         three = apply(op, f, cell.clipped(cell.gates(total, 0, 3)))
@@ -138,26 +159,26 @@ def _peeped(cell: Cell, total: Form, memory: Form | None, gate: int) -> Form:
     return apply(cell.op, Op.ADD, part, apply(cell.op, Op.MUL, memory, cell.op.operand(weights, cell.layout)))
 
 
-def _gru_step(cell: Cell, x: Form, state: State) -> State:
+def _gru_step(cell: Cell, x: Given, state: State) -> State:
     op, (_, g), (hidden,) = cell.op, cell.curves, state
     units, own = cell.units, cell.biases(3)[1]
     if hidden is None:
-        z, reset = _update_and_reset(cell, cell.gates(x, 0, 2))
+        z, reset = _update_and_reset(cell, x.gates(0, 2))
         late = op.operand(own[2 * units :].reshape(1, 1, units), cell.layout)
         if op.attributes.get_int("linear_before_reset", 0):
             late = apply(op, Op.MUL, reset, late)
-        candidate = apply(op, g, cell.clipped(apply(op, Op.ADD, cell.gates(x, 2), late)))
+        candidate = apply(op, g, cell.clipped(apply(op, Op.ADD, x.gates(2), late)))
         return (apply(op, Op.SUB, candidate, apply(op, Op.MUL, z, candidate)),)
     if op.attributes.get_int("linear_before_reset", 0):
         bias = np.concatenate([np.zeros(2 * units, np.float32), own[2 * units :]])
         product = cell.times(hidden, 2, bias)
-        z, reset = _update_and_reset(cell, apply(op, Op.ADD, cell.gates(x, 0, 2), cell.gates(product, 0, 2)))
+        z, reset = _update_and_reset(cell, apply(op, Op.ADD, x.gates(0, 2), cell.gates(product, 0, 2)))
         late = apply(op, Op.MUL, reset, cell.gates(product, 2))
     else:
         product = cell.times(hidden, 2, np.zeros(2 * units, np.float32), (0, 2))
-        z, reset = _update_and_reset(cell, apply(op, Op.ADD, cell.gates(x, 0, 2), product))
+        z, reset = _update_and_reset(cell, apply(op, Op.ADD, x.gates(0, 2), product))
         late = cell.times(apply(op, Op.MUL, reset, hidden), 2, own[2 * units :], (2, 3))
-    candidate = apply(op, g, cell.clipped(apply(op, Op.ADD, cell.gates(x, 2), late)))
+    candidate = apply(op, g, cell.clipped(apply(op, Op.ADD, x.gates(2), late)))
     return (apply(op, Op.ADD, candidate, apply(op, Op.MUL, z, apply(op, Op.SUB, hidden, candidate))),)
 
 
@@ -166,8 +187,8 @@ def _update_and_reset(cell: Cell, total: Form) -> tuple[Form, Form]:
     return cell.gates(both, 0), cell.gates(both, 1)
 
 
-def _rnn_step(cell: Cell, x: Form, state: State) -> State:
-    (hidden,) = state
+def _rnn_step(cell: Cell, given: Given, state: State) -> State:
+    (hidden,), x = state, given.gates(0)
     total = x if hidden is None else apply(cell.op, Op.ADD, x, cell.times(hidden, 2, np.zeros(cell.units, np.float32)))
     return (apply(cell.op, cell.curves[0], cell.clipped(total)),)
 
@@ -201,7 +222,7 @@ def _direction(cell: Cell, x: Form, gates: int, step: Step, run: tuple[int, Sequ
     state: State = tuple(_initial(cell, index) for index in states)
     made: list[Form] = []
     for time in range(x.shape[_TIME])[::way]:
-        state = step(cell, take(op, products, {_TIME: Part(time, time + 1)}), state)
+        state = step(cell, Given(cell, products, time), state)
         made.append(_certain(state[0]))
     return [_joined(op, made[::way], _TIME), *map(_certain, state)]
 
