@@ -7,7 +7,7 @@ Steps, in this order, each needing the one before:
 3. What depends on constants alone is computed, and the branches of conditions that are known then take their If's place.
 4. Operators are raised to `LEAST_OPSET`.
 5. What folding made twice becomes one, identities and dropouts go, types and shapes are inferred again.
-6. Batch normalizations, scales and shifts are folded, biases joined with their products.
+6. Initial states of zeros go, batch normalizations, scales and shifts are folded, biases joined with their products.
 7. What several operators write out becomes the one that it is.
 8. What nobody reads is removed, at first and after each rewrite that found something.
 """
@@ -26,6 +26,7 @@ from edgeml_compress.graph.layers import WEIGHTS, is_constant, weights
 from edgeml_compress.graph.naming import graphs, name_uniquely
 from edgeml_compress.graph.removing import remove_unused
 from edgeml_compress.rewrites.drop_identities import drop_identities
+from edgeml_compress.rewrites.drop_zero_states import drop_zero_states
 from edgeml_compress.rewrites.fold_batch_norm import fold_batch_norm
 from edgeml_compress.rewrites.fold_constants import fold_constants
 from edgeml_compress.rewrites.fold_scale_and_shift import fold_scale_and_shift
@@ -43,6 +44,7 @@ LEAST_OPSET: Final = 14  # HardSwish; 13 has axes as inputs, and channel axes of
 KNOWING: Final[tuple[Rewrite, ...]] = (fold_constants, take_known_branches)
 TIDYING: Final[tuple[Rewrite, ...]] = (share_constants, drop_identities)
 SIMPLIFYING: Final[tuple[Rewrite, ...]] = (
+    drop_zero_states,
     unflatten_softmax,
     fold_batch_norm,
     fold_scale_and_shift,
