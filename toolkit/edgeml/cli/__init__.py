@@ -57,7 +57,7 @@ def _add(app: typer.Typer, name: str, own: typer.Typer) -> None:
     if own.registered_callback is None and not own.registered_groups and len(commands) == 1:
         callback = commands[0].callback
         if callback is not None and (commands[0].name or callback.__name__).removesuffix("_") == name:
-            app.command(name, help=commands[0].help)(callback)
+            app.command(name, cls=commands[0].cls, help=commands[0].help)(callback)
             return
     app.add_typer(own, name=name)
 

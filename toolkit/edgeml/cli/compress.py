@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgeml.cli.options import AsJson, ProjectFolder, TargetNames
+from edgeml.cli.options import TARGETS_HELP, AsJson, Grouped, ProjectFolder
 
 if TYPE_CHECKING:
     from edgeml.compression import Rebuilding
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+GIVEN: Final = "What it learns from"
+SPENT: Final = "What may be spent"
+DONE: Final = "What is made"
+
 MOST_NAME: Final = 48  # characters of a layer's name in a table; the report has it whole
 
 
-@app.command()
+@app.command(cls=Grouped)
 def compress(
     model: Annotated[
         Path | None,
@@ -29,35 +33,67 @@ def compress(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", help="Samples: an NPY, an NPZ, or a folder of images, a class a folder."),
+        typer.Option(
+            "--calibration",
+            rich_help_panel=GIVEN,
+            help="Samples: an NPY, an NPZ, or a folder of images, a class a folder.",
+        ),
     ] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help="An NPY of integers, a class a sample.")] = None,
-    target: TargetNames = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", rich_help_panel=GIVEN, help="An NPY of integers, a class a sample.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="<name>", rich_help_panel=DONE, help=f"{TARGETS_HELP} Default: this machine."),
+    ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option("--max-drop", min=0, max=100, help="Points of accuracy that may be lost; default: 1."),
+        typer.Option(
+            "--max-drop", min=0, max=100, rich_help_panel=SPENT, help="Points of accuracy that may be lost; default: 1."
+        ),
     ] = None,
-    max_size_bytes: Annotated[int | None, typer.Option("--max-size-bytes", min=1, help="The size budget.")] = None,
+    max_size_bytes: Annotated[
+        int | None, typer.Option("--max-size-bytes", min=1, rich_help_panel=SPENT, help="Most bytes of the artifact.")
+    ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option("--max-latency-ms", min=1e-6, help="The budget of the median latency.")
+        float | None,
+        typer.Option(
+            "--max-latency-ms", min=1e-6, rich_help_panel=SPENT, help="Most milliseconds of one inference, the median."
+        ),
     ] = None,
     preprocess: Annotated[
-        Path | None, typer.Option("--preprocess", help="TOML: size, scale, mean, std, colour, layout of images.")
+        Path | None,
+        typer.Option(
+            "--preprocess", rich_help_panel=GIVEN, help="TOML: size, scale, mean, std, colour, layout of images."
+        ),
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option("--recipe", help="TOML of a candidate, from a report: make that one again, search nothing."),
+        typer.Option(
+            "--recipe",
+            rich_help_panel=DONE,
+            help="TOML of a candidate, from a report: make that one again, search nothing.",
+        ),
     ] = None,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Measure what each layer costs alone in integers, and print it.")
+        bool,
+        typer.Option(
+            "--sensitivity",
+            rich_help_panel=DONE,
+            help="Measure what each layer costs alone in integers; print and draw it.",
+        ),
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Where artifacts and the report go.")] = Path("out"),
+    out: Annotated[Path, typer.Option("--out", rich_help_panel=DONE, help="Where artifacts and the report go.")] = Path(
+        "out"
+    ),
     project: ProjectFolder = Path(),
     json: AsJson = False,
 ) -> None:
     """Make a model small and fast for each target, within an accuracy budget, and prove it by measuring.
 
     Example: edgeml compress kws.onnx --calibration samples.npy --target x86_64-litert --out out
+
+    With labels and a budget: edgeml compress kws.onnx --calibration samples.npy --labels labels.npy --max-drop 0.5
     """
     from edgeml.cli.terminal import Steps
     from edgeml.compression import Options, compress_file, compress_project, rebuild_file
