@@ -174,7 +174,7 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
     Raises:
         GateFailed: A budget is not met or the fallback does not answer as before.
     """
-    from edgeml.server.releases import publish
+    from edgeml.server.releases import Grounds, publish
     from edgeml.server.store import Store
 
     progress.begin("Released")
@@ -192,11 +192,13 @@ def deploy(project: Project, evaluated: Evaluated, *, notes: str = "", progress:
             project,
             model.id,
             evaluated.bundles,
-            ledger_head=ledger.head(project.ledger),
+            Grounds(
+                ledger_head=ledger.head(project.ledger),
+                judged_against=evaluated.champion.release if evaluated.champion else None,
+                notes=notes,
+                accuracies={t.target: t.accuracy for t in compression.targets},
+            ),
             store=store,
-            judged_against=evaluated.champion.release if evaluated.champion else None,
-            notes=notes,
-            accuracies={t.target: t.accuracy for t in compression.targets},
         )
     finally:
         store.close()

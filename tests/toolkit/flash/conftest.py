@@ -223,7 +223,7 @@ def served(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (root / "edgeml.toml").write_text(PROJECT)
     project = load_project(root)
     store = Store.of(project)
-    releases.publish(project, "m1", {TARGET: tiny_bundle}, ledger_head="0" * 64, store=store, judged_against=None)
+    releases.publish(project, "m1", {TARGET: tiny_bundle}, releases.Grounds("0" * 64, None), store=store)
     store.close()
     command = [sys.executable, "-m", "edgeml", "serve", "--project", str(root), "--port", "0"]
     with (root / "serve.log").open("wb") as log:

@@ -25,7 +25,7 @@ ME = ("line-b-07", "secret")
 def release(project: Project, store: Store, world: Any, enrolled: Any, tmp_path: Path) -> Any:
     enrolled("line-b-07", token_hash=token_hash("secret"))
     files = {target: world.bundle(tmp_path / "b", target=target) for target in (TARGET, OTHER)}
-    return releases.publish(project, "m1", files, ledger_head="h", store=store, judged_against=None)
+    return releases.publish(project, "m1", files, releases.Grounds("h", None), store=store)
 
 
 @pytest.fixture

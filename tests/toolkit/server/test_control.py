@@ -74,9 +74,7 @@ class Loop:
 @pytest.fixture
 def loop(project: Project, store: Store, world: Any, tmp_path: Path) -> Loop:
     """Return a loop over a project that has released r1."""
-    releases.publish(
-        project, "m1", {TARGET: world.bundle(tmp_path / "b")}, ledger_head="h", store=store, judged_against=None
-    )
+    releases.publish(project, "m1", {TARGET: world.bundle(tmp_path / "b")}, releases.Grounds("h", None), store=store)
     return Loop(project, store)
 
 
@@ -135,7 +133,7 @@ def test_an_old_model_does_not_become_young_by_being_released(
     project: Project, store: Store, world: Any, tmp_path: Path
 ) -> None:
     file = world.bundle(tmp_path / "b", made_at=time.time() - 91 * DAY_S)
-    releases.publish(project, "m1", {TARGET: file}, ledger_head="h", store=store, judged_against=None)
+    releases.publish(project, "m1", {TARGET: file}, releases.Grounds("h", None), store=store)
     loop = Loop(project, store)
     loop.control.round(time.time())
     assert [(r.gate, str(r.verdict)) for r in ledger.read(project.ledger)] == [("not_stale", "fail")]

@@ -36,13 +36,7 @@ def publish(project: Project, store: Store, world: Any, tmp_path: Path) -> Any:
         with store.reading() as connection:
             champion = rollout.current_release(connection)
         return releases.publish(
-            project,
-            model,
-            {target: file},
-            ledger_head="h" * 64,
-            store=store,
-            judged_against=champion,
-            accuracies={target: 0.96},
+            project, model, {target: file}, releases.Grounds("h" * 64, champion, accuracies={target: 0.96}), store=store
         )
 
     return call
@@ -103,9 +97,7 @@ def test_releases_published_at_once_get_different_names(
 
     def call(model: str) -> str:
         own = Store.of(project)
-        release = releases.publish(
-            project, model, {TARGET: files[model]}, ledger_head="h", store=own, judged_against=None
-        )
+        release = releases.publish(project, model, {TARGET: files[model]}, releases.Grounds("h", None), store=own)
         own.close()
         return release.name
 
@@ -119,7 +111,7 @@ def test_a_bundle_of_another_model_or_target_is_refused_and_nothing_is_released(
 ) -> None:
     file = world.bundle(tmp_path / "b", model="m1", target=TARGET)
     with pytest.raises(EdgemlError, match=rf"{file.name}: it is of model m1 for {TARGET}"):
-        releases.publish(project, model, {target: file}, ledger_head="h", store=store, judged_against=None)
+        releases.publish(project, model, {target: file}, releases.Grounds("h", None), store=store)
     with store.reading() as connection:
         assert not connection.execute(sa.select(RELEASES)).all()
     assert not releases.release_file(project, "r1").exists()
@@ -132,9 +124,9 @@ def test_a_model_that_was_judged_against_another_release_is_not_published(
     file = world.bundle(tmp_path / "late", model="m3")
     publish("m2")  # while m3 was held against r1
     with pytest.raises(EdgemlError, match=r"m3: the fleet runs r2 \(m2\) meanwhile; it was judged against r1"):
-        releases.publish(project, "m3", {TARGET: file}, ledger_head="h", store=store, judged_against="r1")
+        releases.publish(project, "m3", {TARGET: file}, releases.Grounds("h", "r1"), store=store)
     with pytest.raises(EdgemlError, match="it was judged against no release"):
-        releases.publish(project, "m3", {TARGET: file}, ledger_head="h", store=store, judged_against=None)
+        releases.publish(project, "m3", {TARGET: file}, releases.Grounds("h", None), store=store)
     assert sorted(p.name for p in releases.release_file(project, "x").parent.iterdir()) == ["r1", "r2"]
 
 

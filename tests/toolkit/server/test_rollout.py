@@ -32,7 +32,7 @@ class Fleet:
         with self.store.reading() as connection:
             champion = rollout.current_release(connection)
         release = releases.publish(
-            self.project, model, {TARGET: file}, ledger_head="h", store=self.store, judged_against=champion
+            self.project, model, {TARGET: file}, releases.Grounds("h", champion), store=self.store
         )
         return str(release.name)
 

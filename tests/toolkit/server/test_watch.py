@@ -36,7 +36,7 @@ class Scene:
         with self.store.reading() as connection:
             champion = rollout.current_release(connection)
         self.release = releases.publish(
-            self.project, model, {TARGET: file}, ledger_head="h", store=self.store, judged_against=champion
+            self.project, model, {TARGET: file}, releases.Grounds("h", champion), store=self.store
         ).name
 
     def step(self, shift: float = 0.0, *, answers: int = 40, only: str = "") -> list[str]:

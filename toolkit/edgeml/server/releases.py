@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,42 +34,46 @@ KEY_BYTES: Final = 32
 OWNER_ONLY: Final = 0o600
 
 
-def publish(
-    project: Project,
-    model_id: str,
-    bundles: Mapping[str, Path],
-    *,
-    ledger_head: str,
-    store: Store,
-    judged_against: str | None,
-    notes: str = "",
-    accuracies: Mapping[str, float | None] | None = None,
-) -> Release:
+@dataclass(frozen=True)
+class Grounds:
+    """What a release rests on.
+
+    Args:
+        ledger_head: The hash of the ledger's last record.
+        judged_against: The release that the model was compared with, `None` where the fleet ran none: a release that came
+            to the fleet meanwhile is not replaced by a model that was never held against it.
+        notes: One sentence for people.
+        accuracies: The share of right answers on the test split a target, 0 to 1; `None` where it was not measured.
+    """
+
+    ledger_head: str
+    judged_against: str | None
+    notes: str = ""
+    accuracies: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def publish(project: Project, model_id: str, bundles: Mapping[str, Path], grounds: Grounds, *, store: Store) -> Release:
     """Sign a release, keep it and its bundles, and start its rollout; return it.
 
     Args:
         project: Its fleet key signs.
         model_id: The model's id.
         bundles: A bundle's file a target.
-        ledger_head: The hash of the ledger's last record.
+        grounds: What it rests on.
         store: Where the release becomes known.
-        judged_against: The release that the model was compared with, `None` where the fleet ran none: a release that came
-            to the fleet meanwhile is not replaced by a model that was never held against it.
-        notes: One sentence for people.
-        accuracies: The share of right answers on the test split a target, 0 to 1; `None` where it was not measured.
 
     Bundles are copied before the release names them, and the release's file is whole before the store knows of it. A
     crash in between leaves files that nothing names, and the number is passed over: what was signed is never signed anew.
 
     Raises:
-        EdgemlError: The fleet runs another release than `judged_against`, or these very artifacts already; a bundle is
+        EdgemlError: The fleet runs another release than the model was `judged_against`, or these very artifacts already; a bundle is
             none, or is of another target or model; or something cannot be written.
     """
     if not bundles:
         raise EdgemlError("it has no bundle", where="release", mend="make bundles with edgeml bundle")
     references = {target: _keep(project, target, path, model_id) for target, path in sorted(bundles.items())}
     with store.writing() as connection:
-        _need_champion(connection, judged_against, model_id)
+        _need_champion(connection, grounds.judged_against, model_id)
         _need_news(project, connection, references, model_id)
         key = _first_key(project, connection)
         release = Release(
@@ -76,12 +81,12 @@ def publish(
             created_at=time.time(),
             model=model_id,
             bundles=references,
-            ledger_head=ledger_head,
-            notes=notes,
+            ledger_head=grounds.ledger_head,
+            notes=grounds.notes,
         )
         _write_release(release_file(project, release.name), _signed(key, release))
         row = {"name": release.name, "created_at": release.created_at, "model": release.model, "notes": release.notes}
-        connection.execute(sa.insert(RELEASES).values(row | {"accuracies": dict(accuracies or {})}))
+        connection.execute(sa.insert(RELEASES).values(row | {"accuracies": dict(grounds.accuracies)}))
         connection.execute(
             sa.insert(BUNDLES),
             [
