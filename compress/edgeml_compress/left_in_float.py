@@ -72,8 +72,8 @@ def _why_layer(layer: LayerForm, draft: Draft, *, fixed: bool) -> str:
     if fixed:
         return "its activations stay in float, since in integers the answers did not hold or it was slower"
     if draft.encodings.dynamic:
-        return "only its weight is stored in integers, since the target finds no scales for it at run time"
-    return "only its weight is stored in integers, for it is computed in float"
+        return "only its weight is stored in integers, since the target finds no scale for its input at run time"
+    return "only its weight is stored in integers, which is what this candidate is"
 
 
 def _weight_size(layer: LayerForm, draft: Draft) -> int:

@@ -67,7 +67,7 @@ def climbed(found: Climbed, samples: int) -> tuple[StepDone, ...]:
         steps.append(StepDone(f"Computed {layers} in integers and the rest in float", why, _held(found.mixture.trial)))
     elif found.slow:
         why = f"With {counted(found.slow, 'layer')} in integers the answers held, and it was no faster."
-        steps.append(StepDone("Left activations in float", why, "no faster"))
+        steps.append(StepDone("Left activations in float", why, "as fast as float"))
     return tuple(steps)
 
 
@@ -85,7 +85,7 @@ def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
     why = (
         f"Of {len(tried)} ways, the outputs' error on {counted(samples, 'validation sample')} is the smallest this way."
     )
-    effect = f"error {_percent(best.error)}, next {_percent(others[0].error)} ({range_title(others[0].rounding)})"
+    effect = f"error {_percent(best.error)}; next {_percent(others[0].error)} by {range_title(others[0].rounding)}"
     accuracies = best.trial.accuracy, others[0].trial.accuracy
     if accuracies[0] is not None and accuracies[1] is not None:
         effect += f"; accuracy {_percent(accuracies[0])} and {_percent(accuracies[1])}"
@@ -94,13 +94,16 @@ def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
 
 def _stored(form: WeightForm) -> StepDone:
     """Say how weights are stored that are computed with in float."""
-    names = {CHANNEL: "with one scale a channel", HALF: "in half precision"}
-    parts = [f"most {names.get(form.block, f'in blocks of {form.block}')}" if form.others else ""]
-    parts = [part for part in parts if part] or [names.get(form.block, f"in blocks of {form.block}")]
-    for block in sorted(set(form.others.values()), reverse=True):
-        parts.append(f"{len(form.named(block))} {names.get(block, f'in blocks of {block}')}")
+    parts = [f"{'most' if form.others else 'the'} weights {_form(form.block)}"]
+    parts += [f"{len(form.named(block))} {_form(block)}" for block in sorted(set(form.others.values()), reverse=True)]
     why = "The smallest form with which the answers on validation samples held."
-    return StepDone(f"Stored the weights {', '.join(parts)}", why, _held(form.trial))
+    return StepDone(f"Stored {', '.join(parts)}", why, _held(form.trial))
+
+
+def _form(block: int) -> str:
+    """Return how weights are stored of which `block` values share a scale, see `ladder.weights`."""
+    names = {CHANNEL: "with one scale a channel", HALF: "in half precision"}
+    return names.get(block, f"in blocks of {block}" if block > 0 else "in float32")
 
 
 def _held(trial: Trial | None) -> str:

@@ -57,7 +57,7 @@ def test_full_int8_lists_what_the_target_has_no_integers_for(left: Callable[[Rec
 
 
 def test_weights_alone_list_the_layers(left: Callable[[Recipe], tuple[str, ...]]) -> None:
-    why = "only its weight is stored in integers, for it is computed in float"
+    why = "only its weight is stored in integers, which is what this candidate is"
     assert left(WEIGHT_ONLY) == (f"MatMul first: {why}", f"MatMul second: {why}")
     assert left(DYNAMIC) == ()  # both products find the scale of their input
 

@@ -32,7 +32,7 @@ def test_the_loudest_layer_is_named_and_the_forms_are_counted() -> None:
 
 def test_float_that_was_kept_is_said() -> None:
     kept = msgspec.structs.replace(weighed(target(usual(), chosen="float32"), 3), layers=())
-    assert words.verdict(kept).endswith("Float was kept, so all stay float32.")
+    assert words.verdict(kept).endswith("Float was kept, so all layers stay float32.")
     assert [row[3] for row in words.rows_of(kept)] == ["float32"] * 3
 
 

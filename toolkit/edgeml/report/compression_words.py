@@ -71,7 +71,11 @@ def panels_caption(compression: Compression, *, by_size: bool, shown: int) -> st
         return f"Latency was measured on none of the targets, so size stands for it. {left}, up is more accurate.{bars}"
     unraced = sum(c.p50_us is None for t in compression.targets if t.p50_us is not None for c in t.candidates)
     if unraced:
-        left += f"; {unraced} that were clearly slower, or could not be chosen, were not raced and are not drawn"
+        one = unraced == 1
+        left += (
+            f"; {unraced} that {'was' if one else 'were'} clearly slower, or could not be chosen, "
+            f"{'was' if one else 'were'} not raced and {'is' if one else 'are'} not drawn"
+        )
     hidden = len(compression.targets) - shown
     missing = (
         f" {hidden} of {len(compression.targets)} targets could not be measured here and {'has' if hidden == 1 else 'have'} no panel."
@@ -132,7 +136,7 @@ def _price(target: TargetResult) -> list[str]:
     choice = taken(target)
     if choice.drop_points is None or choice.drop_low is None or choice.drop_high is None:
         return [] if target.cosine_min is None else [f"worst cosine {target.cosine_min:.4f}"]
-    word = "lost" if choice.drop_points >= 0 else "gained"
+    word = "gained" if round(choice.drop_points, 1) < 0 else "lost"
     interval = f"95\u00a0% interval {signed(-choice.drop_high)} to {signed(-choice.drop_low)}"
     return [f"{number(abs(choice.drop_points), 1)} points {word} ({interval})"]
 
@@ -170,4 +174,4 @@ def _timing(targets: Sequence[TargetResult]) -> str:
 
 
 def _points(count: float) -> str:
-    return f"{count:.1f} point{'' if count == 1 else 's'}" if count != 1 else "1.0 points"
+    return f"{count:.1f} points"

@@ -101,9 +101,10 @@ def verdict(target: TargetResult) -> str:
 def became(target: TargetResult) -> str:
     """Return what the chosen candidate makes of the layers, in a sentence."""
     if target.chosen == FLOAT:
-        return "Float was kept, so all stay float32."
+        return "Float was kept, so all layers stay float32."
     counts = Counter(layer.form.partition(" of ")[0] for layer in target.layers).most_common()
     if len(counts) == 1:
-        return f"In {target.chosen} all {counts[0][1]:,} layers are {counts[0][0]}."
+        whole = "the only layer is" if counts[0][1] == 1 else f"all {counts[0][1]:,} layers are"
+        return f"In {target.chosen} {whole} {counts[0][0]}."
     said = ", ".join(f"{count:,} {form}".replace(" ", NO_BREAK) for form, count in counts)
     return f"In {target.chosen} the {len(target.layers):,} layers are {said}."

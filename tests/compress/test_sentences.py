@@ -1,0 +1,60 @@
+"""What is said reads as people speak: gains are gains, one thing is one, and no line grows with the number of targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeml_bench import Accuracy, Drop
+from edgeml_compress.candidates import Rounding
+from edgeml_compress.judging.choice import Choice, Limits
+from edgeml_compress.judging.fidelity import Fidelity
+from edgeml_compress.judging.judge import Figures, Outcome
+from edgeml_compress.ladder.climb import Climbed
+from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm
+from edgeml_compress.making import Made
+from edgeml_compress.sentences import changed, climbed, counted, notes, ranges
+
+
+def figures(name: str, right: int, samples: int, drop: Drop | None = None) -> Figures:
+    return Figures(Made(name, Path(f"{name}.onnx")), 1000, Fidelity(0.999, 0), Accuracy(right, samples), drop)
+
+
+def told(drop: Drop, samples: int, max_drop: float) -> str:
+    """Return the note of a target that takes int8, whose accuracy changed so."""
+    outcome = Outcome((figures("float32", samples, samples), figures("int8", samples, samples, drop)))
+    (note,) = notes("kws", Choice("int8", "the fastest within the budget"), outcome, (), Limits(max_drop))
+    return note
+
+
+def test_a_gain_is_no_negative_loss() -> None:
+    note = told(Drop(-0.3, -1.7, 0.8), samples=333, max_drop=0.5)
+    assert note == (
+        "333 held-back samples are too few to be sure of the budget: 0.3 points gained, by the 95 % interval up to 0.8 points "
+        "lost, 0.5 allowed (insufficient evidence)."
+    )
+    assert "1 held-back sample is too few" in told(Drop(0.0, -90.0, 90.0), samples=1, max_drop=1)
+
+
+@pytest.mark.parametrize(
+    ("drop", "said"), [(0.64, "0.6 points lost"), (-0.3, "0.3 points gained"), (-0.01, "0.0 points lost")]
+)
+def test_points_have_no_sign(drop: float, said: str) -> None:
+    assert changed(drop) == said
+
+
+def test_one_is_one() -> None:
+    assert (counted(1, "layer"), counted(2000, "layer")) == ("1 layer", "2,000 layers")
+
+
+def test_the_line_of_the_calibration_is_short_whatever_the_number_of_schemes() -> None:
+    ways = [Rounding("minmax"), Rounding("mse"), Rounding("mse"), Rounding("entropy")]
+    assert ranges(ways[1:3]) == "ranges by least squared error" and ranges(ways) == "ranges drawn in 3 ways"
+
+
+def test_forms_of_weights_are_told_with_their_counts() -> None:
+    (step,) = climbed(Climbed((), (), WeightForm(32, {"a": CHANNEL, "b": HALF, "c": HALF})), samples=48)
+    assert step.what == "Stored most weights in blocks of 32, 1 with one scale a channel, 2 in half precision"
+    (step,) = climbed(Climbed((), (), WeightForm(CHANNEL)), samples=48)
+    assert step.what == "Stored the weights with one scale a channel"
