@@ -104,7 +104,7 @@ def _timing(loads: Sequence[Load], first: Sequence[Load], notes: tuple[str, ...]
     times = np.concatenate([load.times_us for load in loads])
     p50, p90, p99 = quantiles(times, [0.5, 0.9, 0.99])
     paired = paired_medians_us(loads, first)
-    ratio = ratio_interval(paired_medians_us(first, first), paired)  # of the first with itself: exactly 1
+    ratio = ratio_interval(medians_us(first), paired)  # of the first with itself: exactly 1
     return Timing(
         p50_us=p50,
         p90_us=p90,

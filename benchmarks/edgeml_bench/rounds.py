@@ -3,7 +3,7 @@
 A round
 1. loads every entrant, in an order that is reversed in the next round, since the second one loaded gets another place in memory;
 2. warms each up;
-3. times blocks of some 20 ms in the order and then against it (A B B A), so that a trend over the round falls on all alike;
+3. times blocks of some 10 ms in the order and then against it (A B B A), so that a trend over the round falls on all alike;
 4. closes them all.
 
 At the start of a block some inferences are not timed: the caches hold the other's weights, its threads still spin.
@@ -20,9 +20,9 @@ from typing import Final
 from edgeml_bench.jobs import Load
 from edgeml_targets.runtimes import Session, Tensors
 
-BLOCK_S: Final = 0.020
+BLOCK_S: Final = 0.010
 SETTLE_S: Final = 0.002
-WARM_UP_S: Final = 0.05
+WARM_UP_S: Final = 0.02
 WARM_UP_INFERENCES: Final = 2
 MOST_PER_LOAD: Final = 5000  # inferences of one load that are kept; more tell nothing new
 

@@ -27,13 +27,13 @@ from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors, find_runtime, installed
 from edgeml_targets.target import Target
 
-SCOUT_S: Final = 0.04  # for each candidate: it only decides who takes part in the race
+SCOUT_S: Final = 0.02  # for each candidate: it only decides who takes part in the race
 SCOUT_INFERENCES: Final = 5
 SCOUT_TURNS: Final = 2
 CLEARLY_SLOWER: Final = 1.25  # than the fastest candidate when scouted: such a one is not raced
 OBVIOUS: Final = 0.8  # of float's latency: of one candidate at that pace, the least number of loads is sure enough
 SHORT_RACE_S: Final = 0.6
-RACE_S: Final = 2.0
+RACE_S: Final = 1.2
 
 
 @dataclass(frozen=True)
