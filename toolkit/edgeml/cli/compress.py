@@ -25,67 +25,73 @@ DONE: Final = "What is made"
 MOST_NAME: Final = 48  # characters of a layer's name in a table; the report has it whole
 
 
+ModelFile = Annotated[
+    Path | None, typer.Argument(help="A float ONNX file; without one, the project's latest model.", show_default=False)
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", rich_help_panel=GIVEN, help="Samples: an NPY, an NPZ, or a folder of images, a class a folder."
+    ),
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", rich_help_panel=GIVEN, help="An NPY of integers, a class a sample.")
+]
+Preprocess = Annotated[
+    Path | None,
+    typer.Option("--preprocess", rich_help_panel=GIVEN, help="TOML: size, scale, mean, std, colour, layout of images."),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="<name>", rich_help_panel=DONE, help=f"{TARGETS_HELP} Default: this machine."),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        rich_help_panel=DONE,
+        help="TOML of a candidate, from a report: make that one again, search nothing.",
+    ),
+]
+Sensitivity = Annotated[
+    bool,
+    typer.Option(
+        "--sensitivity",
+        rich_help_panel=DONE,
+        help="Measure what each layer costs alone in integers; print and draw it.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", rich_help_panel=DONE, help="Where artifacts and the report go.")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop", min=0, max=100, rich_help_panel=SPENT, help="Points of accuracy that may be lost; default: 1."
+    ),
+]
+MaxSize = Annotated[
+    int | None, typer.Option("--max-size-bytes", min=1, rich_help_panel=SPENT, help="Most bytes of the artifact.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        "--max-latency-ms", min=1e-6, rich_help_panel=SPENT, help="Most milliseconds of one inference, the median."
+    ),
+]
+
+
 @app.command(cls=Grouped)
 def compress(
-    model: Annotated[
-        Path | None,
-        typer.Argument(help="A float ONNX file; without one, the project's latest model.", show_default=False),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration",
-            rich_help_panel=GIVEN,
-            help="Samples: an NPY, an NPZ, or a folder of images, a class a folder.",
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", rich_help_panel=GIVEN, help="An NPY of integers, a class a sample.")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", metavar="<name>", rich_help_panel=DONE, help=f"{TARGETS_HELP} Default: this machine."),
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            "--max-drop", min=0, max=100, rich_help_panel=SPENT, help="Points of accuracy that may be lost; default: 1."
-        ),
-    ] = None,
-    max_size_bytes: Annotated[
-        int | None, typer.Option("--max-size-bytes", min=1, rich_help_panel=SPENT, help="Most bytes of the artifact.")
-    ] = None,
-    max_latency_ms: Annotated[
-        float | None,
-        typer.Option(
-            "--max-latency-ms", min=1e-6, rich_help_panel=SPENT, help="Most milliseconds of one inference, the median."
-        ),
-    ] = None,
-    preprocess: Annotated[
-        Path | None,
-        typer.Option(
-            "--preprocess", rich_help_panel=GIVEN, help="TOML: size, scale, mean, std, colour, layout of images."
-        ),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            "--recipe",
-            rich_help_panel=DONE,
-            help="TOML of a candidate, from a report: make that one again, search nothing.",
-        ),
-    ] = None,
-    sensitivity: Annotated[
-        bool,
-        typer.Option(
-            "--sensitivity",
-            rich_help_panel=DONE,
-            help="Measure what each layer costs alone in integers; print and draw it.",
-        ),
-    ] = False,
-    out: Annotated[Path, typer.Option("--out", rich_help_panel=DONE, help="Where artifacts and the report go.")] = Path(
-        "out"
-    ),
+    model: ModelFile = None,
+    calibration: Calibration = None,
+    labels: Labels = None,
+    preprocess: Preprocess = None,
+    target: Targets = None,
+    recipe: RecipeFile = None,
+    sensitivity: Sensitivity = False,
+    out: Out = Path("out"),
+    max_drop: MaxDrop = None,
+    max_size_bytes: MaxSize = None,
+    max_latency_ms: MaxLatency = None,
     project: ProjectFolder = Path(),
     json: AsJson = False,
 ) -> None:
