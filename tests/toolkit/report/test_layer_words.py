@@ -72,6 +72,14 @@ def test_what_stays_in_float_is_grouped_by_reason_the_most_frequent_first() -> N
     assert found[2].names == "Relu_3"
 
 
+def test_a_reason_may_hold_a_colon_and_a_line_may_hold_none() -> None:
+    found = words.by_reason(["Gemm fc: it is small: 640 products", "Gemm head: it is small: 640 products", "odd"])
+    assert [(k.reason, k.count, k.names) for k in found] == [
+        ("it is small: 640 products", 2, "Gemm fc, Gemm head"),
+        ("odd", 1, ""),
+    ]
+
+
 def test_a_candidate_that_keeps_much_in_float_folds_it(tmp_path: Path) -> None:
     said = page(compression(with_kept(target(usual()), KEPT)), tmp_path)
     assert "<summary>24 in float</summary>" in said and "What stays in float" in said

@@ -41,8 +41,8 @@ def by_reason(lines: Sequence[str]) -> list[Reason]:
     """
     named: dict[str, list[str]] = {}
     for line in lines:
-        name, _, reason = line.rpartition(": ")
-        named.setdefault(reason, []).append(name)
+        name, colon, reason = line.partition(": ")  # a reason may hold another colon, a name does not
+        named.setdefault(reason if colon else line, []).append(name if colon else "")
     found = []
     for reason, names in sorted(named.items(), key=lambda item: (-len(item[1]), item[0])):
         more = len(names) - MOST_NAMED
