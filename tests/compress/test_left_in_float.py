@@ -17,10 +17,10 @@ from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.source import calibrated, read_source
 from edgeml_targets.contract.encodings import Encodings
-from edgeml_targets.target import Target, find_target
+from edgeml_targets.target import Scheme, Target, find_target
 from tests.foreign import MODELS, draw, model_file
 
-HERE = find_target("x86_64-onnxruntime")
+SCHEME = Scheme(operators=("MatMul", "Add"), dynamic_operators=("MatMul",))
 STATIC, DYNAMIC, WEIGHT_ONLY, HALF = recipes(static_int8("minmax"))
 LARGE = np.random.default_rng(0).standard_normal((20, 20)).astype(np.float32)
 
@@ -43,7 +43,7 @@ def left(graph: Callable[..., ir.Model]) -> Callable[[Recipe], tuple[str, ...]]:
     calibration = calibrate(model, samples)
 
     def said(recipe: Recipe) -> tuple[str, ...]:
-        draft = apply(recipe, Draft(model, Encodings(), calibration, HERE.scheme, samples=samples))
+        draft = apply(recipe, Draft(model, Encodings(), calibration, SCHEME, samples=samples))
         return left_in_float(draft, forms(draft.model, draft.encodings))
 
     return said
@@ -78,7 +78,7 @@ def test_a_weight_too_small_to_gain_is_listed(graph: Callable[..., ir.Model]) ->
     model = prepare(
         graph("t (float[b, 5] x) => (float[b, 5] y) { [small] y = MatMul(x, w) }", {"w": LARGE[:5, :5]}), where="t"
     ).model
-    draft = apply(WEIGHT_ONLY, Draft(model, Encodings(), calibrate(model, {"x": LARGE[:, :5]}), HERE.scheme))
+    draft = apply(WEIGHT_ONLY, Draft(model, Encodings(), calibrate(model, {"x": LARGE[:, :5]}), SCHEME))
     (line,) = left_in_float(draft, forms(draft.model, draft.encodings))
     assert line.startswith("MatMul small: ") and f"fewer than {LEAST_VALUES} values" in line
 
