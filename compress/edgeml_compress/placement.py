@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgeml_compress.ends import float_ends, products
 from edgeml_compress.graph.layers import WEIGHTS, constant, is_constant, name_of, sole_user
 from edgeml_compress.graph.sizes import sized_by_data
 from edgeml_targets.contract.encodings import Encodings
@@ -28,7 +29,7 @@ class Placement:
         groups: Activations by name; those of one group share one encoding.
         constants: Constants of elementwise operators.
         kept: Nodes that stay in float although the scheme names their operator, each with the reason.
-        slow: Weights of convolutions that stay in float because integers would be slower: encoded, they would be taken for
+        slow: Weights of layers that stay in float because integers would be slower: encoded, they would be taken for
             integer ones where their neighbours are.
     """
 
@@ -67,6 +68,10 @@ def place(
     sized = sized_by_data(model)
     reasons = {node: slow.get(node) or _reason_for_float(node, encodings, usable, sized) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
+    ends = float_ends(integer, scheme)
+    reasons |= ends
+    slow |= {node: why for node, why in ends.items() if products(node)}
+    integer = [node for node in integer if node not in ends]
     inside = _fused_away(integer, scheme.fusions)
     values = {v for node in integer for v in _activations(node) if v not in inside}
     values -= _read_in_float(integer, scheme.float_results)

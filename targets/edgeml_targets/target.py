@@ -83,6 +83,10 @@ class Scheme(Described):
         operators: ONNX operators whose inputs and outputs become integers.
         least_summands: A convolution that adds up fewer products for one value of its output stays in float: a depthwise one
             of 3x3 adds up 9, one of 1x1 as many as it has input channels.
+        least_products: A Gemm or MatMul that multiplies fewer numbers with its weight, and whose result float operators alone
+            read, stays in float.
+        zero_points_from: A range that reaches to both sides of 0 gets signed integers and no zero point where the step grows
+            by less than so many times, 1 and up. `None`: what `activations_signed` says, whatever the range.
         float_results: Operators whose kernels take integers and give float as well: where no integer operator reads the
             result, it is not rounded.
         dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
@@ -100,6 +104,8 @@ class Scheme(Described):
     weight_blocks: tuple[Annotated[int, pydantic.Field(ge=8)], ...] = ()
     operators: Operators
     least_summands: Annotated[int, pydantic.Field(ge=0)] = 0
+    least_products: Annotated[int, pydantic.Field(ge=0)] = 0
+    zero_points_from: Annotated[float, pydantic.Field(ge=1.0)] | None = None
     float_results: Operators = ()
     dynamic_operators: Operators = ()  # these four are in the scheme for all, so that none is ever empty for want of a key
     fusions: tuple[Fusion, ...] = ()

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from pydantic import Field
 
+from edgeml_compress.ends import products
 from edgeml_compress.graph.layers import WEIGHTS, is_constant
 from edgeml_compress.passes import Draft, Pass
 
@@ -21,7 +22,7 @@ class Params:
     """Parameters of `dynamic_activations`.
 
     Args:
-        operators: Whose inputs become integers; `None` takes the scheme's.
+        operators: Whose inputs become integers; `None` takes the scheme's, without products that are too small to pay.
     """
 
     operators: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -33,12 +34,15 @@ def dynamic_activations(draft: Draft, params: Params) -> Draft:
     Source: Krishnamoorthi 2018, arXiv:1806.08342, section 3.1.2, there called on-the-fly quantization.
     """
     operators = draft.scheme.dynamic_operators if params.operators is None else params.operators
+    least = draft.scheme.least_products if params.operators is None else 0
     marked = set(draft.encodings.dynamic)
     for node in draft.model.graph:
         if node.domain or node.op_type not in operators or node.op_type not in WEIGHTS:
             continue
         value, weight = node.inputs[0], node.inputs[1]
         if value is None or weight is None or is_constant(value) or weight.name not in draft.encodings.tensors:
+            continue
+        if 0 < products(node) < least:
             continue
         if draft.encodings.tensors[str(weight.name)].block is not None:  # no integer kernel takes it
             continue

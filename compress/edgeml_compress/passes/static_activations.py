@@ -82,8 +82,16 @@ def static_activations(draft: Draft, params: Params) -> Draft:
 def encode(found: Range, scheme: Scheme, bits: int = BITS) -> Encoding:
     """Return a range's encoding as a scheme wants its activations."""
     if scheme.activations_symmetric or bits > BITS:
-        return msgspec.structs.replace(symmetric(max(abs(found.low), abs(found.high)), bits=bits), narrow=False)
+        return _centred(found, bits)
+    if scheme.zero_points_from is not None and found.low < 0 < found.high:
+        grown = 2 * max(-found.low, found.high) / (found.high - found.low)
+        if grown < scheme.zero_points_from:
+            return _centred(found, bits)
     return affine(found.low, found.high, bits=bits, signed=scheme.activations_signed)
+
+
+def _centred(found: Range, bits: int) -> Encoding:
+    return msgspec.structs.replace(symmetric(max(abs(found.low), abs(found.high)), bits=bits), narrow=False)
 
 
 def _fixed(operator: str, bits: int) -> Range:
