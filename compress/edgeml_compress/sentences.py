@@ -94,9 +94,13 @@ def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
 
 def _stored(form: WeightForm) -> StepDone:
     """Say how weights are stored that are computed with in float."""
-    parts = [f"{'most' if form.others else 'the'} weights {_form(form.block)}"]
+    most = "the other" if form.learned else "most" if form.others else "the"
+    parts = [f"{most} weights {_form(form.block)}"]
     parts += [f"{len(form.named(block))} {_form(block)}" for block in sorted(set(form.others.values()), reverse=True)]
     why = "The smallest form with which the answers on validation samples held."
+    if form.learned:  # most stand in `others`, by name
+        parts = [*parts[1:], parts[0]]
+        why += " Rounded to nearest none held: GPTQ chose the integers by what enters the layers."
     return StepDone(f"Stored {', '.join(parts)}", why, _held(form.trial))
 
 

@@ -12,7 +12,8 @@ from edgeml_compress.judging.choice import Choice, Limits
 from edgeml_compress.judging.fidelity import Fidelity
 from edgeml_compress.judging.judge import Figures, Outcome
 from edgeml_compress.ladder.climb import Climbed
-from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm
+from edgeml_compress.ladder.learned import LEARNED
+from edgeml_compress.ladder.weights import CHANNEL, FLOAT, HALF, WeightForm
 from edgeml_compress.making import Made
 from edgeml_compress.sentences import changed, climbed, counted, notes, ranges
 
@@ -58,3 +59,7 @@ def test_forms_of_weights_are_told_with_their_counts() -> None:
     assert step.what == "Stored most weights in blocks of 32, 1 with one scale a channel, 2 in half precision"
     (step,) = climbed(Climbed((), (), WeightForm(CHANNEL)), samples=48)
     assert step.what == "Stored the weights with one scale a channel"
+    learned = WeightForm(FLOAT, {"a": 32, "b": HALF, "c": HALF}, LEARNED)
+    (step,) = climbed(Climbed((), (), learned), samples=48)
+    assert step.what == "Stored 1 in blocks of 32, 2 in half precision, the other weights in float32"
+    assert "GPTQ" in step.why

@@ -2,7 +2,8 @@
 
 1. Full int8, as well rounded as the cheap choices allow. It ends here where that holds and is faster than float.
 2. Else the weights alone, in the smallest form that holds.
-3. And, on top of that, the layers in integers that hold, where a clock says that they pay.
+3. And, on top of that, the layers in integers that hold, where a clock says that they pay. Not where the weights had to be
+   learned: an activation of 8 bits is off by more than they are.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def climb(ladder: Ladder, clock: Clock | None) -> Climbed:
     if trials.holds(trials.trial(static)) and (clock is None or _pays(clock, static)):
         return Climbed(recipes(static), tried, trials=trials.made)
     form = ladder.form()
-    costs = _costs(trials) if trials.holds(form.trial) else ()
+    costs = _costs(trials) if trials.holds(form.trial) and not form.learned else ()
     found, way = _mixtures(trials, form, rounding, costs)
     taken = _fastest(found, form.recipe(), clock)
     slow = most_layers(found) if taken is None else 0

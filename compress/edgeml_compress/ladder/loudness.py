@@ -8,7 +8,7 @@ much of one between two that are nearly even.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -16,28 +16,24 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
-from edgeml_compress.graph.layers import Weight, name_of
+from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.running import Samples, batches, open_session
 from edgeml_compress.judging.fidelity import NEXT_TO_NOTHING, SMALL_OUTPUT, shaped_apart
-from edgeml_targets.contract.encodings import Encoding
 
 SQUASHES: Final = frozenset({"Softmax", "Sigmoid", "LogSoftmax"})
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def loudness(
-    model: ir.Model, weights: Mapping[str, Weight], encodings: Mapping[str, Encoding], samples: Samples
-) -> dict[str, float]:
+def loudness(model: ir.Model, rounded: Arrays, samples: Samples) -> dict[str, float]:
     """Return the worst relative error of the scores with each weight alone rounded, 0 and up; of one that the body of an
     If or Loop holds, 0.
 
     Args:
         model: A prepared graph.
-        weights: Its weights by name.
-        encodings: How each is rounded.
+        rounded: What weights, by name, are once they are rounded.
         samples: A few, an array an input: it is the order that counts.
     """
-    outside = {name: weight for name, weight in weights.items() if name in model.graph.initializers}
+    outside = {name: values for name, values in rounded.items() if name in model.graph.initializers}
     feeds = [dict(batch.feed) for batch in batches(model, samples, most=1)]
     names = scores(model)
     session = open_session(_with_inputs(model, outside), names)
@@ -46,10 +42,9 @@ def loudness(
         runs = (session.run(names, {**feed, **given}) for feed in feeds)
         return stack([dict(zip(names, run, strict=True)) for run in runs])
 
-    expected, found = answers({}), dict.fromkeys(weights, 0.0)
-    for name, weight in outside.items():
-        rounded = encodings[name].dequantize(encodings[name].quantize(weight.values))
-        found[name] = worst_error(expected, answers({name: rounded}))
+    expected, found = answers({}), dict.fromkeys(rounded, 0.0)
+    for name, values in outside.items():
+        found[name] = worst_error(expected, answers({name: values}))
     return found
 
 
@@ -81,8 +76,8 @@ def scores(model: ir.Model) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _with_inputs(model: ir.Model, weights: Mapping[str, Weight]) -> ir.Model:
-    """Return a copy whose weights are inputs, too, with what they hold as the default."""
+def _with_inputs(model: ir.Model, weights: Iterable[str]) -> ir.Model:
+    """Return a copy whose weights of these names are inputs, too, with what they hold as the default."""
     copy = model.clone()
     copy.graph.inputs.extend(copy.graph.initializers[name] for name in weights)
     return copy

@@ -7,7 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from edgeml_bench.stacking import concatenate
+from edgeml_compress.graph.running import Samples
+from edgeml_compress.ladder.learned import EVERY, climb_learned
 from edgeml_compress.ladder.roundings import Tried, try_observers
 from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
@@ -60,12 +64,17 @@ def set_up(
         progress: Told how many recipes were tried; the caller begins and ends the step.
     """
     judge = _judge(source, data)
-    wide = _wider(source, data, judge)
+    wide = _wider(source, data.ranges, judge)
 
     @functools.cache
     def form(stored: tuple[bool, tuple[int, ...]]) -> WeightForm:
         like = next(t.scheme for t in targets if _weights_of(t.scheme) == stored)
-        return climb_weights(Trials(source, like, wide, max_drop, progress))
+        by_all = Trials(source, like, wide, max_drop, progress)
+        found = climb_weights(by_all)
+        if by_all.holds(found.trial):
+            return found
+        unseen = {name: array[np.arange(len(array)) % EVERY != 0] for name, array in data.ranges.items()}
+        return climb_learned(by_all.judged_by(_wider(source, unseen, judge))) or found
 
     found: dict[str, Ladder] = {}
     for target in targets:
@@ -89,12 +98,12 @@ def _judge(source: Source, data: CalibrationData) -> Judge:
     return Judge(few, reference_answers(source, few), labels)
 
 
-def _wider(source: Source, data: CalibrationData, judge: Judge) -> Judge:
+def _wider(source: Source, drew_ranges: Samples, judge: Judge) -> Judge:
     """Return a judge with samples that drew ranges besides, where no labels are asked for."""
     together = min(max(WEIGHED_VALUES // max(source.parameters, 1), LEAST_TOGETHER), MOST_TOGETHER)
     more = together - judge.count
     if judge.labels is not None or more <= 0:
         return judge
-    others = {name: data.ranges[name][:more] for name in judge.samples}
+    others = {name: drew_ranges[name][:more] for name in judge.samples}
     reference = concatenate([judge.reference, reference_answers(source, others)])
     return Judge(concatenate([judge.samples, others]), reference, None)

@@ -48,6 +48,14 @@ class Judge:
             None if self.labels is None else self.labels[:count],
         )
 
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Judge:
+        """Return a judge with some of the samples, (samples,)."""
+        return Judge(
+            {name: array[chosen] for name, array in self.samples.items()},
+            {name: array[chosen] for name, array in self.reference.items()},
+            None if self.labels is None else self.labels[chosen],
+        )
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -109,7 +117,17 @@ class Trials:
 
     def whole(self, draft: Draft) -> Trial:
         """Return how a draft does on all samples, so that its error can be compared with another's."""
-        return compared(self.judge, run(self._session(draft), draft, self.judge.samples))
+        return compared(self.judge, self.answers(draft))
+
+    def answers(self, draft: Draft) -> Answers:
+        """Return what a draft answers for all samples."""
+        return run(self._session(draft), draft, self.judge.samples)
+
+    def judged_by(self, judge: Judge) -> Trials:
+        """Return trials of the same recipes by another judge."""
+        others = Trials(self.source, self.scheme, judge, self.max_drop, self._progress)
+        others.made = self.made
+        return others
 
     def _session(self, draft: Draft) -> Any:
         self.made += 1

@@ -1,7 +1,7 @@
 """Choose the integers of weights one input after the other, each making up for the error of those before: GPTQ.
 
 Comes after `quantize_weights`, whose grids it keeps to. The weights are moved onto their grid, so that every exporter's
-rounding to nearest gives the integers that were chosen here. It pays at 4 bits; at 8 there is little to gain.
+rounding to nearest gives the integers that were chosen here. It pays most at 4 bits; at 8 where even small errors matter.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from edgeml_compress.placement import node_name
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]
+POSITIONS: Final = 256  # of one sample: they cost little, and a Hessian from few is its own noise
 LAZY: Final = 128  # inputs whose errors are gathered before the rest of the matrix is touched
 
 
@@ -34,11 +35,13 @@ class Params:
         samples: Most samples that inputs are gathered from; fewer where their activations would not fit into memory.
         damping: Added to the Hessian's diagonal, as a share of its mean: how little is trusted to the samples.
         most_inputs: Layers in which an output has more inputs are rounded to nearest: the Hessian is their square.
+        every: Only each so-manyth sample is learned from, from the first on: the others may judge what comes out.
     """
 
     samples: Annotated[int, Field(ge=1)] = 128
     damping: Annotated[float, Field(gt=0, le=1)] = 0.01
     most_inputs: Annotated[int, Field(ge=1)] = 4096
+    every: Annotated[int, Field(ge=1)] = 1
 
 
 def gptq(draft: Draft, params: Params) -> Draft:
@@ -71,7 +74,8 @@ def gptq(draft: Draft, params: Params) -> Draft:
         chosen[name_of(stop.weight)] = from_matrix(stop.node, matrix, values)
         return stop.run(chosen[name_of(stop.weight)])
 
-    walk(draft, params.samples, visit)
+    some = None if draft.samples is None else {name: array[:: params.every] for name, array in draft.samples.items()}
+    walk(dataclasses.replace(draft, samples=some), params.samples, visit)
     model = replace_weights(draft.model, draft.encodings, chosen)
     return dataclasses.replace(draft, model=model, reference=draft.plain, notes=draft.notes + tuple(notes))
 
@@ -82,7 +86,7 @@ def _hessian(stop: Stop) -> Floats:
     groups, _, inputs = as_matrix(stop.node, values).shape
     found, count = np.zeros((groups, inputs, inputs)), 0
     for chunk in stop.entering:
-        given = columns(stop.node, chunk, values.shape[2:])
+        given = columns(stop.node, chunk, values.shape[2:], POSITIONS)
         found += given @ given.transpose(0, 2, 1)
         count += given.shape[2]
     return found / max(count, 1)

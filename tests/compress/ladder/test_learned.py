@@ -1,0 +1,69 @@
+"""Integers that were learned are judged by samples that nothing was learned from, and are a recipe like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeml_compress.graph.layers import weights
+from edgeml_compress.ladder.learned import EVERY, LEARNED, climb_learned, steady_judge
+from edgeml_compress.ladder.setting import set_up
+from edgeml_compress.ladder.trials import Judge, Trials
+from edgeml_compress.ladder.weights import FLOAT, HALF, WeightForm
+from edgeml_compress.recipe import Recipe
+from edgeml_compress.source import CalibrationData
+from edgeml_targets.target import find_target
+
+from .conftest import WIDE
+
+MakeTrials = Callable[..., Trials]
+
+
+@pytest.fixture(scope="module")
+def trials(uneven: Path, trials_of: MakeTrials) -> Trials:
+    return trials_of(uneven)
+
+
+def test_a_form_with_learned_integers_holds_and_is_smaller_than_half_precision(trials: Trials) -> None:
+    found = climb_learned(trials)
+    assert found is not None and found.learned == LEARNED and trials.holds(found.trial)
+    assert set(found.others) <= set(weights(trials.source.model)) and set(found.others.values()) - {HALF, FLOAT}
+
+
+def test_it_is_a_recipe_that_makes_the_same_bit_for_bit(trials: Trials) -> None:
+    recipe = WeightForm(FLOAT, {"w0": 32, "w1": HALF}, LEARNED).recipe()
+    again = Recipe.from_toml(recipe.to_toml(), where="r.toml")
+    assert again == recipe
+    first, second = (trials.draft(r) for r in (recipe, again))
+    assert first.encodings == second.encodings and set(first.encodings.tensors) == {"w0"}
+    assert first.encodings.float16 == {"w1"}
+    for name, weight in weights(first.model).items():
+        np.testing.assert_array_equal(weight.values, weights(second.model)[name].values)
+        moved = not np.array_equal(weight.values, weights(trials.source.model)[name].values)
+        assert moved == (name == "w0")
+
+
+def test_samples_that_half_precision_answers_otherwise_do_not_judge(trials: Trials) -> None:
+    judge = trials.judge
+    off = {name: array.copy() for name, array in judge.reference.items()}
+    off["y"][3] *= -1
+    assert steady_judge(trials.judged_by(Judge(judge.samples, off, None))).count == judge.count - 1
+    off["y"][: judge.count // 2] *= -1  # it is not the samples
+    assert steady_judge(trials.judged_by(Judge(judge.samples, off, None))).count == judge.count
+
+
+def test_what_was_learned_from_does_not_judge(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[Trials] = []
+    monkeypatch.setattr("edgeml_compress.ladder.setting.climb_weights", lambda trials: WeightForm())
+    monkeypatch.setattr("edgeml_compress.ladder.setting.climb_learned", judged.append)
+    ranges = np.random.default_rng(2).standard_normal((40, WIDE)).astype(np.float32)
+    validation = ranges[:8] + 1
+    data = CalibrationData({"x": ranges}, {"x": validation}, {"x": validation})
+    target = find_target("x86_64-onnxruntime")
+    next(iter(set_up(trials.source, data, [target], 1.0).values())).form()
+    seen = judged[0].judge.samples["x"]
+    assert len(seen) == 8 + sum(index % EVERY != 0 for index in range(40))
+    assert not any((seen == row).all(axis=1).any() for row in ranges[::EVERY])
