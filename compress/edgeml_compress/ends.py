@@ -8,7 +8,7 @@ way out of integers and back would cost as much.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import onnx_ir as ir
@@ -20,7 +20,7 @@ VIEWS: Final = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueez
 PRODUCTS: Final = frozenset({"Gemm", "MatMul"})
 
 
-def float_ends(integer: Sequence[ir.Node], scheme: Scheme) -> Mapping[ir.Node, str]:
+def float_ends(integer: Sequence[ir.Node], scheme: Scheme, asked: Collection[ir.Node] = ()) -> Mapping[ir.Node, str]:
     """Return which of the nodes that could compute in integers stay in float because no integer node reads them, and why.
 
     A network whose layers would all stay so keeps them all in integers: it would be float in all but name.
@@ -28,11 +28,12 @@ def float_ends(integer: Sequence[ir.Node], scheme: Scheme) -> Mapping[ir.Node, s
     Args:
         integer: In the graph's order.
         scheme: Says which products are small.
+        asked: Nodes that shall be integers in any case.
     """
     left = set(integer)
     found: dict[ir.Node, str] = {}
     for node in reversed(integer):
-        if any(user in left for user in node.successors()):
+        if node in asked or any(user in left for user in node.successors()):
             continue
         if node.op_type in VIEWS:
             found[node] = "it only passes on what float operators read"

@@ -68,7 +68,7 @@ def place(
     sized = sized_by_data(model)
     reasons = {node: slow.get(node) or _reason_for_float(node, encodings, usable, sized) for node in wanted}
     integer = [node for node in wanted if reasons[node] is None]
-    ends = float_ends(integer, scheme)
+    ends = float_ends(integer, scheme, asked={node for node in integer if node_name(node) in (layers or ())})
     reasons |= ends
     slow |= {node: why for node, why in ends.items() if products(node)}
     integer = [node for node in integer if node not in ends]

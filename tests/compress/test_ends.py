@@ -53,6 +53,13 @@ def test_a_product_in_the_middle_stays_an_integer_however_small(ends) -> None:  
     assert set(ends("float[b, 4] x", body, least=1000)) == {"y"}
 
 
+def test_what_was_asked_for_is_no_end(graph) -> None:  # type: ignore[no-untyped-def]
+    model = graph("t (float[b, 4] x) => (float[b, 6] y) { m = MatMul(x, w) y = MatMul(m, v) }", WEIGHTS)
+    integer, scheme = list(model.graph), Scheme(operators=OPERATORS, least_products=1000)
+    assert list(float_ends(integer, scheme, asked=integer[:1])) == integer[1:]
+    assert not float_ends(integer, scheme, asked=integer[1:])
+
+
 def test_a_network_that_would_be_all_float_keeps_its_integers(ends) -> None:  # type: ignore[no-untyped-def]
     assert ends("float[b, 4] x", "m = MatMul(x, w) y = MatMul(m, v)", least=1000) == {}
 

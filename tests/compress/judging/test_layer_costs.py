@@ -10,6 +10,9 @@ from edgeml_targets.target import find_target
 
 TARGETS = ("raspberrypi5-onnxruntime", "raspberrypi4-litert")
 NODES = ["conv1", "conv2", "fc"]
+INTEGER = dict(
+    zip(TARGETS, (NODES[:2], NODES), strict=True)
+)  # ONNX Runtime's float kernel is faster for a small last product
 
 
 def test_targets_get_the_costs_of_their_scheme(tiny_cnn: Path, images, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -20,7 +23,7 @@ def test_targets_get_the_costs_of_their_scheme(tiny_cnn: Path, images, tmp_path:
     found = with_layer_costs(done.targets, tiny_cnn, data, targets, out=tmp_path / "out")
     assert [t.target for t in found] == list(TARGETS)
     for target in found:
-        assert sorted(layer.node for layer in target.sensitivity) == NODES
+        assert sorted(layer.node for layer in target.sensitivity) == INTEGER[target.target]
 
 
 def test_the_chosen_candidate_says_the_form_of_each_layer(tiny_cnn: Path, images, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

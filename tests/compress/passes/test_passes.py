@@ -86,7 +86,7 @@ def test_static_activations_hold_what_was_seen(draft: Draft) -> None:
 def test_static_activations_of_some_layers_alone(draft: Draft) -> None:
     weighed = quantize_weights.quantize_weights(draft, quantize_weights.Params())
     done = static_activations.static_activations(weighed, static_activations.Params(nodes=("conv2",)))
-    assert {n for n in done.encodings.tensors if n in draft.calibration.tensors} == {"relu1", "relu2", "pool", "flat"}
+    assert {n for n in done.encodings.tensors if n in draft.calibration.tensors} == {"relu1", "relu2", "pool"}
 
 
 def test_activations_of_16_bits_lose_a_tenth_of_what_8_lose(graph, drafted, passed, error_of) -> None:  # type: ignore[no-untyped-def]
