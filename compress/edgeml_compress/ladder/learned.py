@@ -3,24 +3,27 @@
 GPTQ takes two thirds and more of what 8 bits cost a layer whose inputs depend on each other, at no cost at run time. What is
 still too loud is stored in half precision, and the few small weights that even half precision hurts stay in float32.
 
-It learns from a part of the samples that set ranges, and the others judge, together with the validation samples. Those that
-half precision itself answers otherwise are left out: there two answers are all but even, and any rounding at all may turn
-one into the other.
+It learns from a part of the samples that set ranges, and the others judge, together with the validation samples. Where half
+precision itself moves an answer, two are all but even, and any rounding at all may turn one into the other: such samples must
+hold what is asked in the end, without the margin that is asked of the others.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from edgeml_compress.judging.choice import LEAST_COSINE as ASKED
 from edgeml_compress.judging.fidelity import Answers, fidelity
 from edgeml_compress.ladder.allotment import Allotments, Option, path
 from edgeml_compress.ladder.loudness import loudness
-from edgeml_compress.ladder.trials import LEAST_COSINE, Judge, Trials
-from edgeml_compress.ladder.weights import CHANNEL, FLOAT, HALF, WeightForm, add_integers, large_weights, tried
+from edgeml_compress.ladder.trials import LEAST_COSINE, Trials, compared
+from edgeml_compress.ladder.weights import CHANNEL, FLOAT, HALF, WeightForm, add_integers, large_weights
 from edgeml_compress.passes import gptq
 from edgeml_compress.recipe import Step
 
@@ -30,6 +33,9 @@ SAMPLES: Final = 4  # that single weights are tried on
 SHARES: Final = (0.56, 0.6, 0.64, 0.7, 0.8, 0.95)
 """Of the bytes of half precision, that are tried, the fewest first: each try takes as long as GPTQ for the whole network. No
 bisection: which of two answers that are nearly even wins does not depend on the bytes alone."""
+STEADY: Final = (
+    1 - (1 - LEAST_COSINE) / 4
+)  # integers are twice as far off as halves, and a cosine falls with the square
 MOST_UNSTEADY: Final = 0.1  # of the samples: where there are more, it is not the samples
 
 
@@ -40,24 +46,28 @@ def climb_learned(trials: Trials) -> WeightForm | None:
     Args:
         trials: By a judge with none of the samples that are learned from, see `EVERY`.
     """
-    steady = trials.judged_by(steady_judge(trials))
-    allotments, sizes = _shared(steady)
+    steady = steady_samples(trials)
+    allotments, sizes = _shared(trials)
     half = sum(2 * weight.values.size for weight in large_weights(trials).values())
     counts = (bisect.bisect_right(sizes, share * half) for share in SHARES)
-    forms = (tried(steady, _form(allotments[count - 1])) for count in sorted(set(counts)) if count)
-    found = next((form for form in forms if steady.holds(form.trial)), None)
-    trials.made = steady.made
-    return found
+    for count in sorted(set(counts) - {0}):
+        form = _form(allotments[count - 1])
+        got = trials.answers(trials.draft(form.recipe()))
+        found = compared(trials.judge, got)
+        margin = compared(trials.judge.only(steady), {name: array[steady] for name, array in got.items()})
+        if trials.holds(margin) and (trials.judge.labels is not None or found.cosine >= ASKED):
+            return replace(form, trial=found)
+    return None
 
 
-def steady_judge(trials: Trials) -> Judge:
-    """Return the judge without the samples that half precision answers otherwise; with labels, or where many are, with all."""
+def steady_samples(trials: Trials) -> npt.NDArray[np.bool_]:
+    """Return which samples half precision answers as float does, (samples,); with labels, or where many move, all."""
     judge = trials.judge
     if judge.labels is not None:
-        return judge
+        return np.ones(judge.count, bool)
     got = trials.answers(trials.draft(WeightForm(HALF).recipe()))
-    steady = np.array([_cosine(judge.reference, got, index) >= LEAST_COSINE for index in range(judge.count)])
-    return judge.only(steady) if (~steady).sum() <= MOST_UNSTEADY * judge.count else judge
+    steady = np.array([_cosine(judge.reference, got, index) >= STEADY for index in range(judge.count)])
+    return steady if (~steady).sum() <= MOST_UNSTEADY * judge.count else np.ones(judge.count, bool)
 
 
 def _cosine(reference: Answers, got: Answers, index: int) -> float:

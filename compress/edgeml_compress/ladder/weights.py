@@ -70,15 +70,15 @@ class WeightForm:
 def climb_weights(trials: Trials) -> WeightForm:
     """Return the smallest form of all weights with which the answers hold; where none has integers, the last that was tried."""
     for block in (CHANNEL, *trials.scheme.weight_blocks[:1]):
-        whole = tried(trials, WeightForm(block))
+        whole = _tried(trials, WeightForm(block))
         if trials.holds(whole.trial):
             return whole
     allotments = path(_options(trials))
     low, high = -1, len(allotments) - 1
-    best = tried(trials, _form(allotments[high]))
+    best = _tried(trials, _form(allotments[high]))
     while high - low > 1 and trials.holds(best.trial):
         middle = (low + high) // 2
-        form = tried(trials, _form(allotments[middle]))
+        form = _tried(trials, _form(allotments[middle]))
         if trials.holds(form.trial):
             high, best = middle, form
         else:
@@ -133,6 +133,6 @@ def _step(block: int, names: tuple[str, ...] | None) -> Step:
     return Step("quantize_weights", params)
 
 
-def tried(trials: Trials, form: WeightForm) -> WeightForm:
+def _tried(trials: Trials, form: WeightForm) -> WeightForm:
     """Return a form with how it did."""
     return replace(form, trial=trials.trial(form.recipe()))

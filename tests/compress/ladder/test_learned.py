@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeml_compress.graph.layers import weights
-from edgeml_compress.ladder.learned import EVERY, LEARNED, climb_learned, steady_judge
+from edgeml_compress.ladder.learned import EVERY, LEARNED, climb_learned, steady_samples
 from edgeml_compress.ladder.setting import set_up
 from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import FLOAT, HALF, WeightForm
@@ -46,13 +46,13 @@ def test_it_is_a_recipe_that_makes_the_same_bit_for_bit(trials: Trials) -> None:
         assert moved == (name == "w0")
 
 
-def test_samples_that_half_precision_answers_otherwise_do_not_judge(trials: Trials) -> None:
+def test_samples_that_half_precision_moves_are_told_apart(trials: Trials) -> None:
     judge = trials.judge
     off = {name: array.copy() for name, array in judge.reference.items()}
     off["y"][3] *= -1
-    assert steady_judge(trials.judged_by(Judge(judge.samples, off, None))).count == judge.count - 1
+    assert (~steady_samples(trials.judged_by(Judge(judge.samples, off, None)))).nonzero()[0].tolist() == [3]
     off["y"][: judge.count // 2] *= -1  # it is not the samples
-    assert steady_judge(trials.judged_by(Judge(judge.samples, off, None))).count == judge.count
+    assert steady_samples(trials.judged_by(Judge(judge.samples, off, None))).all()
 
 
 def test_what_was_learned_from_does_not_judge(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
