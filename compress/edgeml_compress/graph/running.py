@@ -19,6 +19,7 @@ from edgeml_bench.stacking import stack
 from edgeml_compress.graph.layers import name_of
 from edgeml_targets.runtimes.onnxruntime import errors
 
+S = TypeVar("S")
 T = TypeVar("T")
 Samples = Mapping[str, npt.NDArray[Any]]
 Feed = Mapping[str, npt.NDArray[Any]]
@@ -119,7 +120,7 @@ def run_each(session: Any, model: ir.Model, samples: Samples) -> dict[str, npt.N
     return stack([dict(zip(names, run, strict=True)) for run in runs])
 
 
-def in_turn(run: Callable[[Feed], T], feeds: Iterable[Feed], workers: int) -> Iterator[T]:
+def in_turn(run: Callable[[S], T], feeds: Iterable[S], workers: int) -> Iterator[T]:
     """Yield what `run` makes of each feed, in order, while up to `workers` are run at once.
 
     Samples side by side on a thread each take less time than one after the other on all threads: nothing then waits for the

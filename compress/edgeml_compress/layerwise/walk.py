@@ -11,7 +11,7 @@ tensors that are held; only as many samples take part as fit into `HELD_BYTES`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 

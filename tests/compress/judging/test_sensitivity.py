@@ -6,15 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_compress.graph.running import Samples
+from edgeml_compress.candidates import static_int8
+from edgeml_compress.graph.naming import graphs
+from edgeml_compress.graph.running import Samples, open_session, run_each
+from edgeml_compress.judging.fidelity import relative_error
 from edgeml_compress.judging.sensitivity import MOST_SQNR_DB, alone, cross_entropy, decibels, sensitivity
+from edgeml_compress.recipe import apply
 from edgeml_compress.source import Source, calibrated, read_source, reference_answers
 from edgeml_targets.contract.encodings import Encoding, Encodings
-from edgeml_targets.target import find_target
+from edgeml_targets.exporters.onnx import write_graph
+from edgeml_targets.target import Scheme, find_target
 
 SCHEME = find_target("raspberrypi4-litert").scheme  # every layer in integers, however small
 NODES = ["conv1", "conv2", "fc"]
@@ -38,6 +44,60 @@ def test_every_layer_is_there_the_quietest_first(tiny_cnn: Path, tmp_path: Path)
         20 < layer.sqnr_db < MOST_SQNR_DB and layer.loss == pytest.approx(10 ** (-layer.sqnr_db / 20))
         for layer in found
     )
+
+
+def plainly(source: Source, samples: Samples) -> dict[str, float]:
+    """Return the relative error of each layer alone in integers, the whole network written and loaded for each."""
+    full = apply(static_int8("minmax"), source.draft(EVERYWHERE)).encodings
+    reference = reference_answers(source, samples)
+    found = {}
+    for node in [n for graph in graphs(source.model) for n in graph if n.op_type in ("Conv", "Gemm", "MatMul")]:
+        session = open_session(write_graph(source.model, alone(node, full)))
+        found[str(node.name)] = relative_error(reference, run_each(session, source.model, samples))
+    return found
+
+
+EVERYWHERE = Scheme(operators=("Conv", "Relu", "Gemm", "MatMul", "Add", "GlobalAveragePool", "Flatten"))
+KNOTTED = """t (float[b, 8, 6, 6] x, bool f) => (float[b, 8, 6, 6] early, float[b, 8] y, float[b, 8] y, float[8] fixed) {
+    [c1] a = Conv <pads = [1, 1, 1, 1]> (x, w, b1)
+    r = Relu(a)
+    [c2] early = Conv <pads = [1, 1, 1, 1]> (r, v)
+    s = Add(early, r)
+    [c3] d = Conv <pads = [1, 1, 1, 1]> (s, w, b2)
+    t = Relu(d)
+    n = Neg(t)
+    [c4] u = Conv <pads = [1, 1, 1, 1]> (n, v)
+    e = Add(u, r)
+    p = GlobalAveragePool(e)
+    q = Flatten(p)
+    [m1] k = MatMul(q, m)
+    [choose] o = If(f) <then_branch = g () => (float[b, 8] i) { [m2] i = MatMul(q, m3) },
+        else_branch = h () => (float[b, 8] j) { j = Neg(q) }>
+    z = Add(k, o)
+    [m4] y = Gemm <alpha = 0.5, beta = 2.0> (z, m, b1)
+}"""
+"""Weights that distant layers share, results read far behind, an output in the middle, twice and constant, a layer in a branch."""
+
+
+@pytest.mark.parametrize(("least", "held_bytes"), [(1, 1 << 20), (3, 1 << 20), (3, 0), (24, 1 << 20)])
+def test_stages_cost_what_the_whole_costs(least: int, held_bytes: int, graph, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("edgeml_compress.graph.stages.LEAST_NODES", least)
+    monkeypatch.setattr("edgeml_compress.judging.sensitivity.HELD_BYTES", held_bytes)
+    rng = np.random.default_rng(0)
+    shapes = {"w": (8, 8, 3, 3), "v": (8, 8, 3, 3), "m": (8, 8), "m3": (8, 8), "b1": (8,), "b2": (8,), "fixed": (8,)}
+    weights = {name: 0.2 * rng.standard_normal(shape).astype("f4") for name, shape in shapes.items()}
+    (tmp_path / "t.onnx").write_bytes(ir.to_proto(graph(KNOTTED, weights)).SerializeToString())
+
+    def drawn(count: int) -> Samples:
+        return {"x": rng.standard_normal((count, 8, 6, 6)).astype("f4"), "f": np.arange(count) % 2 == 0}
+
+    source = calibrated(read_source(tmp_path / "t.onnx", drawn(4)), drawn(16), tmp_path / "calibration")
+    samples = drawn(8)
+    expected = plainly(source, samples)
+    found = sensitivity(source, EVERYWHERE, samples, reference_answers(source, samples))
+    assert {layer.node for layer in found} == {"c1", "c2", "c3", "c4", "m1", "m4"}  # a branch computes in float
+    for layer in found:
+        assert layer.sqnr_db == pytest.approx(decibels(expected[layer.node]), abs=0.05)
 
 
 def test_a_layer_with_an_outlier_is_the_loudest(tiny_cnn: Path, tmp_path: Path) -> None:

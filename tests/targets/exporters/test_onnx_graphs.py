@@ -136,8 +136,9 @@ def test_old_operators_are_raised_where_channels_have_scales(opset: int, tmp_pat
     assert answer(tmp_path / "m.onnx", {"x": np.ones((2, 6), np.float32)})["y"].shape == (2, 5)
 
 
-def test_weights_in_the_body_of_an_if(tmp_path: Path) -> None:
-    """The body reads a weight of the outer graph and one of its own."""
+@pytest.mark.parametrize("entering", [{}, {"x": affine(-255, 0, signed=False)}])
+def test_weights_in_the_body_of_an_if(entering: dict[str, Encoding], tmp_path: Path) -> None:
+    """The body reads a weight of the outer graph and one of its own; what it reads may be integers, it computes in float."""
     rng = np.random.default_rng(0)
     outer, inner = (
         numpy_helper.from_array(rng.uniform(-1, 1, (4, 4)).astype(np.float32), n) for n in ("outer", "inner")
@@ -151,17 +152,20 @@ def test_weights_in_the_body_of_an_if(tmp_path: Path) -> None:
         [inner],
     )
     other = helper.make_graph([helper.make_node("Neg", ["x"], ["h"])], "e", [], [out])
-    yes = numpy_helper.from_array(np.array(True), "yes")
-    model = graph_model(
-        [helper.make_node("If", ["yes"], ["y"], then_branch=body, else_branch=other)], ["n", 4], ["n", 4], [outer, yes]
-    )
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
+    nodes = [
+        helper.make_node("ReduceMin", ["x"], ["least"], keepdims=0),
+        helper.make_node("Less", ["least", "zero"], ["negative"]),  # not known beforehand: the branch stays one
+        helper.make_node("If", ["negative"], ["y"], then_branch=body, else_branch=other),
+    ]
+    model = graph_model(nodes, ["n", 4], ["n", 4], [outer, zero])
     tensors = {w.name: symmetric(np.abs(numpy_helper.to_array(w)).max(0), axis=1) for w in (outer, inner)}
-    x = np.eye(4, dtype=np.float32)
+    x = -np.eye(4, dtype=np.float32)
 
-    EXPORTER.export(model, Encodings(tensors=tensors), tmp_path / "m.onnx")
+    EXPORTER.export(model, Encodings(tensors={**tensors, **entering}), tmp_path / "m.onnx")
 
     held = [tensors[w.name].dequantize(tensors[w.name].quantize(numpy_helper.to_array(w))) for w in (outer, inner)]
-    np.testing.assert_allclose(answer(tmp_path / "m.onnx", {"x": x})["y"], held[0] @ held[1], atol=1e-6)
+    np.testing.assert_allclose(answer(tmp_path / "m.onnx", {"x": x})["y"], -held[0] @ held[1], atol=1e-6)
 
 
 def test_weights_that_are_inputs_too_become_constants(tmp_path: Path) -> None:

@@ -56,9 +56,12 @@ class Form(Enum):
 def form_of(node: ir.Node, index: int, encodings: Encodings) -> Form:
     """Return how input `index` of a node, an encoded weight, is written: it follows the node's activations.
 
-    A weight in blocks is always computed with in float: no integer kernel takes it.
+    A weight in blocks is always computed with in float: no integer kernel takes it. So is one that the body of an If or Loop
+    reads: ONNX Runtime 1.32 does not load a MatMul there whose DequantizeLinear reads integers of the main graph.
     """
     weight = node.inputs[index]
+    if weight is not None and weight.graph is not node.graph:
+        return Form.WEIGHT_ONLY
     encoding = None if weight is None else encodings.tensors.get(str(weight.name))
     activations = {v.name for i, v in enumerate(node.inputs) if v is not None and i != index and not is_constant(v)}
     if node.op_type in _NO_INTEGER_KERNEL or (encoding is not None and encoding.block is not None):
