@@ -12,6 +12,7 @@ from edgeml_compress.recipe import Recipe, Step
 FLOAT: Final = "float32"
 STATIC: Final = "int8"
 MIXED: Final = "int8-mixed"
+DYNAMIC: Final = "int8-dynamic"
 WEIGHT_ONLY: Final = "int8-weight-only"
 LEAST_VALUES: Final = 256  # of a weight that is only stored smaller: a scale a channel costs bytes, too
 
@@ -59,7 +60,7 @@ def recipes(static: Recipe, weight_only: Recipe | None = None, mixed: Recipe | N
     return (
         static,
         *([] if mixed is None else [mixed]),
-        Recipe("int8-dynamic", (found, Step("dynamic_activations", dynamic_activations.Params()))),
+        Recipe(DYNAMIC, (found, Step("dynamic_activations", dynamic_activations.Params()))),
         weight_only or Recipe(WEIGHT_ONLY, (smaller,)),
         Recipe("float16", (Step("halve_weights", halve_weights.Params()),)),
     )

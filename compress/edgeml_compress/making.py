@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeml_compress.candidates import DYNAMIC
 from edgeml_compress.exporting import write, write_float
 from edgeml_compress.forms import forms
 from edgeml_compress.judging.choice import FLOAT
@@ -59,6 +60,9 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         needed = "int8" in recipe.name and not any("int8" in m.name for m in made)  # cli.md promises one
         if twin is not None and not (twin == FLOAT and needed):
             notes.append(f"{recipe.name} was left out: for this model it is the same as {twin}.")
+            continue
+        if recipe.name == DYNAMIC and not draft.encodings.dynamic:
+            notes.append(f"{recipe.name} was left out: no product in it gains by finding a scale at run time.")
             continue
         artifact = folder / f"{source.path.stem}.{recipe.name}{target.suffix}"
         try:

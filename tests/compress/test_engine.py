@@ -234,6 +234,17 @@ def test_an_output_whose_shape_depends_on_the_data_is_told_of(graph, tmp_path: P
     assert found.targets[0].cosine_min is not None and found.targets[0].cosine_min > 0.99
 
 
+def test_no_dynamic_candidate_is_made_where_no_product_would_be_dynamic(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    weights = {"v": rng.standard_normal((32, 16)).astype(np.float32)}
+    ir.save(graph("t (float[b, 32] x) => (float[b, 16] y) { y = MatMul(x, v) }", weights), tmp_path / "small.onnx")
+    x = rng.normal(size=(24, 32)).astype(np.float32)
+    data = CalibrationData({"x": x[:8]}, {"x": x[8:16]}, {"x": x[16:]})
+    found = compress(tmp_path / "small.onnx", data, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
+    assert "int8-dynamic" not in [c.name for c in found.targets[0].candidates]
+    assert any(note.startswith("int8-dynamic was left out: no product") for note in found.targets[0].notes)
+
+
 def test_a_model_without_weights_has_one_int8_candidate_that_says_it_is_float(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     ir.save(graph("t (float[b, 8] x) => (float[b, 8] y) { y = Erf(x) }"), tmp_path / "erf.onnx")
     x = np.random.default_rng(0).normal(size=(24, 8)).astype(np.float32)
