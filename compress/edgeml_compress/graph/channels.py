@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of
+from edgeml_compress.graph.naming import Constants
 from edgeml_compress.graph.running import Samples, batches, open_session
 
 Floats = npt.NDArray[np.float64]
@@ -46,8 +47,8 @@ def scale_inputs(node: ir.Node, factors: Floats) -> None:
     _put(node, values * factors.reshape(shape))
 
 
-def scale_outputs(node: ir.Node, factors: Floats) -> None:
-    """Multiply the weights of each output channel, and its constant bias, with its factor.
+def scale_outputs(constants: Constants, node: ir.Node, factors: Floats) -> None:
+    """Multiply the weights of each output channel, and its constant bias, with its factor; a new bias goes into `constants`.
 
     Raises:
         ValueError: Its output channels have no axis of their own.
@@ -58,25 +59,19 @@ def scale_outputs(node: ir.Node, factors: Floats) -> None:
     values = _values(node)
     _put(node, values * _along(factors, axis, values.ndim))
     if node.op_type != "MatMul" and len(node.inputs) > 2 and node.inputs[2] is not None:
-        scale_constant(node, 2, factors)
+        scale_constant(constants, node, 2, factors)
 
 
-def scale_constant(node: ir.Node, index: int, factors: Floats) -> None:
+def scale_constant(constants: Constants, node: ir.Node, index: int, factors: Floats) -> None:
     """Multiply a constant input, whose last axis is that of the channels or broadcast, with a factor a channel.
 
-    The product is a constant of its own: others may read the one that was.
+    The product is a constant of its own, among `constants` of its model: others may read the one that was.
     """
     value, graph = node.inputs[index], node.graph
     if value is None or not isinstance(graph, ir.Graph):
         raise ValueError(f"{node.name} has no constant {index}")
     scaled = (constant(value).astype(np.float64) * factors).astype(np.float32)
-    name, taken = f"{name_of(value)}_e", {v.name for n in graph for v in n.outputs} | set(graph.initializers)
-    while name in taken:
-        name += "_"
-    made = ir.Value(name=name, shape=ir.Shape(scaled.shape), type=ir.TensorType(ir.DataType.FLOAT))
-    made.const_value = ir.tensor(scaled, name=name)
-    graph.register_initializer(made)
-    node.replace_input_with(index, made)
+    node.replace_input_with(index, constants.add(f"{name_of(value)}_e", scaled))
     if not value.uses() and not value.is_graph_output():
         del graph.initializers[name_of(value)]
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from pydantic import Field
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.naming import Constants
 from edgeml_compress.layerwise.walk import Chunks, Stop, walk
 from edgeml_compress.observers import Range
 from edgeml_compress.passes import Draft, Pass
@@ -103,6 +104,7 @@ def _added(node: ir.Node) -> tuple[ir.Node, int] | None:
 def _applied(draft: Draft, shifts: dict[str, Floats]) -> Draft:
     """Return the draft with shifted biases: constants of their own, since a bias may be shared."""
     model, tensors = draft.model.clone(), dict(draft.encodings.tensors)
+    constants = Constants(model)
     for node in [n for n in model.graph if n.outputs[0].name in shifts]:
         shift = shifts[name_of(node.outputs[0])]
         reader, index = node, 2
@@ -112,7 +114,7 @@ def _applied(draft: Draft, shifts: dict[str, Floats]) -> Draft:
             shift = shift / node.attributes.get_float("beta", 1.0)
         bias = reader.inputs[index] if len(reader.inputs) > index else None
         before = np.zeros(1) if bias is None else np.float64(constant(bias))
-        made = _constant(model.graph, f"{node.outputs[0].name}_cb", before + shift)
+        made = constants.add(f"{node.outputs[0].name}_cb", (before + shift).astype(np.float32))
         reader.resize_inputs(max(len(reader.inputs), index + 1))
         reader.replace_input_with(index, made)
         if bias is not None and bias.name in tensors:  # an addition's constant is written as integers, too
@@ -127,16 +129,6 @@ def _applied(draft: Draft, shifts: dict[str, Floats]) -> Draft:
 
 def _rewritten(values: npt.NDArray[np.float32], before: Encoding, draft: Draft) -> Encoding:
     return encode(Range(float(values.min()), float(values.max())), draft.scheme, before.bits)
-
-
-def _constant(graph: ir.Graph, name: str, values: Floats) -> ir.Value:
-    taken = set(graph.initializers) | {v.name for n in graph for v in n.outputs}
-    while name in taken:
-        name += "_"
-    tensor = ir.tensor(values.astype(np.float32), name=name)
-    made = ir.Value(name=name, shape=ir.Shape(values.shape), type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
-    graph.register_initializer(made)
-    return made
 
 
 PASS = Pass(Params, correct_biases)

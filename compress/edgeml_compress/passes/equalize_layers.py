@@ -22,6 +22,7 @@ from edgeml_compress.graph.channels import (
 )
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.links import Link, links
+from edgeml_compress.graph.naming import Constants
 from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]
@@ -66,13 +67,13 @@ def equalize_layers(draft: Draft, params: Params) -> Draft:
     seen = {}
     if params.by == "activations":
         seen = largest_by_channel(draft.model, samples, {name_of(link.entering): link.axis for link in pairs})
-    totals = [np.ones(1) for _ in pairs]
+    constants, totals = Constants(model), [np.ones(1) for _ in pairs]
     for _ in range(params.rounds):
         moved = 0.0
         for index, link in enumerate(pairs):
             ranges = _first_range(link, seen, totals[index])
             factors = _factors(ranges, _second_range(link), totals[index], params.most)
-            _scale(link, factors)
+            _scale(constants, link, factors)
             totals[index] = totals[index] * factors
             moved = max(moved, float(np.abs(np.log(factors)).max(initial=0.0)))
         if moved < SETTLED:
@@ -108,10 +109,10 @@ def _factors(first: Floats, second: Floats, total: Floats, most: float) -> Float
     return np.asarray(held / total)
 
 
-def _scale(link: Link, factors: Floats) -> None:
-    scale_outputs(link.first, 1 / factors)
+def _scale(constants: Constants, link: Link, factors: Floats) -> None:
+    scale_outputs(constants, link.first, 1 / factors)
     if link.added is not None:
-        scale_constant(*link.added, 1 / factors)
+        scale_constant(constants, *link.added, 1 / factors)
     scale_inputs(link.second, np.repeat(factors, link.repeats))
 
 

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from edgeml_compress.graph.channels import input_ranges, largest_by_channel, own_weight, scale_constant, scale_inputs
 from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
+from edgeml_compress.graph.naming import Constants
 from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]
@@ -53,13 +54,14 @@ def smooth_activations(draft: Draft, params: Params) -> Draft:
     if not found:
         return draft
     samples = needed_samples(draft, "smooth_activations")
+    constants = Constants(model)
     largest = largest_by_channel(draft.model, samples, {name_of(value): -1 for value in found})
     for value in found:
         readers = _readers(value)
         weights = np.max([input_ranges(reader) for reader in readers], axis=0)
         factors = _factors(largest[name_of(value)], weights, params.alpha)
         for node, index in _divisible(value):
-            scale_constant(node, index, 1 / factors)
+            scale_constant(constants, node, index, 1 / factors)
         for reader in readers:
             scale_inputs(reader, factors)
     return recalibrated(draft, model)
