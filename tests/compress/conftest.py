@@ -1,4 +1,4 @@
-"""Graphs written as text, and what it takes to run one."""
+"""Graphs written as text, what it takes to run one, and drafts of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from edgeml_compress import calibrate, prepare
 from edgeml_compress.graph.running import open_session
+from edgeml_compress.passes import Draft, find_pass
+from edgeml_compress.recipe import Recipe, Step, apply
+from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.target import Scheme
 
+EVERYTHING = ("Conv", "Relu", "Gemm", "MatMul", "Add", "GlobalAveragePool", "Flatten", "LayerNormalization")
 Arrays = Mapping[str, npt.NDArray[Any]]
 HEAD = '<ir_version: 8, opset_import: ["" : {opset}, "com.microsoft" : 1]>\n'
 
@@ -41,3 +47,26 @@ def run() -> Callable[..., list[npt.NDArray[Any]]]:
         return found
 
     return answer
+
+
+@pytest.fixture
+def drafted() -> Callable[..., Draft]:
+    """Return a function that prepares and calibrates a graph; keywords go into the scheme."""
+
+    def make(model: ir.Model, samples: Arrays, **scheme: Any) -> Draft:
+        ready = prepare(model, where="t").model
+        found = Scheme(operators=EVERYTHING, **scheme)
+        return Draft(ready, Encodings(), calibrate(ready, samples), found, samples=samples)
+
+    return make
+
+
+@pytest.fixture
+def passed() -> Callable[..., Draft]:
+    """Return a function that applies passes to a draft: a name, or a name and its parameters."""
+
+    def run(draft: Draft, *steps: Any) -> Draft:
+        named = [step if isinstance(step, tuple) else (step, {}) for step in steps]
+        return apply(Recipe("t", tuple(Step(n, find_pass(n).params(**p)) for n, p in named)), draft)
+
+    return run

@@ -27,6 +27,8 @@ def why_no_product(node: ir.Node, rank: int) -> str | None:
         return f"its weight has {rank} axes"
     if node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1:
         return "its input is transposed"
+    if node.op_type == "Gemm" and node.attributes.get_float("alpha", 1.0) != 1:
+        return "its product is scaled"
     return None
 
 
