@@ -15,9 +15,8 @@ import pytest
 if TYPE_CHECKING:
     import onnx
 
-# Beside another worker, two threads of one training wait for each other more than they work.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Beside another worker, or the agents of a scenario, two threads of one training wait for each other more than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The gate tries the same examples each time; elsewhere each run tries others.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

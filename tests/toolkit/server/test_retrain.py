@@ -18,7 +18,7 @@ from edgeml import lifecycle
 from edgeml.gates.challenger_beats_champion import ChallengerEvidence, TargetComparison
 from edgeml.project import Project
 from edgeml.server.decisions import Decision
-from edgeml.server.retrain import GATE, Retrain
+from edgeml.server.retrain import GATE, Retrain, training_threads
 from edgeml.server.store import Store
 from edgeml.server.tables import ALARMS, DECISIONS, RETRAINS
 
@@ -88,6 +88,18 @@ def test_the_decision_shows_the_gain_on_fresh_labels_which_decided(
     assert fresh == "b: +14.0 points (+9.0 to +19.0) on fresh labels"
     assert test == "test split: challenger 96.3 %, champion 25.0 %"
     assert decision.evidence == judged.evidence
+
+
+@pytest.mark.parametrize(("own", "seen"), [(None, str(training_threads())), ("3", "3")])
+def test_it_leaves_a_core_to_the_server_unless_told_otherwise(
+    own: str | None, seen: str, project: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+    program = "import os, sys; print('threads', os.environ['OMP_NUM_THREADS'], file=sys.stderr); sys.exit(3)"
+    row = run(project, store, [sys.executable, "-c", program])
+    assert row.detail == f"exit 3: threads {seen}" and 1 <= training_threads() < max(os.cpu_count() or 1, 2)
 
 
 def test_a_verdict_of_before_the_retrain_is_not_its_own(project: Project, store: Store) -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgeml.data import prepare
 from edgeml.project import Project
+from edgeml.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +31,22 @@ def rows_project(root: Any, make_project: Any, digits: Any) -> Project:
     images, labels = digits
     np.savez(root / "rows.npz", inputs=images.reshape(-1, 64).astype(np.float32), labels=labels)
     return make_project("rows.npz", training='network = "tabular-mlp"\nepochs = 6\nbatch = 32\nlearning_rate = 1e-2')  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def _learned() -> dict[str, Path]:
+    """Return where the trained project of this session lies, under `"root"`; the first test that needs it makes it."""
+    return {}
+
+
+@pytest.fixture
+def trained_project(rows_project: Project, _learned: dict[str, Path], tmp_path_factory: Any) -> Project:
+    """Return a copy of `rows_project` with its data prepared and one model trained: once a session, each test has its own."""
+    if "root" not in _learned:
+        train(rows_project, prepare(rows_project))
+        kept = tmp_path_factory.mktemp("learned") / "project"
+        shutil.copytree(rows_project.root, kept)
+        _learned["root"] = kept
+    else:
+        shutil.copytree(_learned["root"], rows_project.root, dirs_exist_ok=True)
+    return rows_project

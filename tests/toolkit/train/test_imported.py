@@ -9,22 +9,22 @@ import pytest
 from edgeml.data import prepare
 from edgeml.model import find_model, latest_model, model_ids
 from edgeml.project import Project
-from edgeml.train import import_model, train
+from edgeml.train import import_model
 from edgeml_targets.contract.errors import EdgemlError
 
 
-def test_an_onnx_file_enters_the_chain_and_is_judged(rows_project: Project, tmp_path: Path) -> None:
-    trained = train(rows_project, prepare(rows_project))
+def test_an_onnx_file_enters_the_chain_and_is_judged(trained_project: Project, tmp_path: Path) -> None:
+    trained = latest_model(trained_project)
     file = tmp_path / "mine.onnx"
     shutil.copy(trained.onnx, file)
-    model = import_model(rows_project, file)
+    model = import_model(trained_project, file)
     said = model.manifest
     assert said.origin == "imported" and said.network == "mine.onnx" and model.program is None
     assert said.validation_metric == pytest.approx(trained.manifest.validation_metric, abs=0.01)
     assert said.baseline_metric == trained.manifest.baseline_metric and said.classes == trained.manifest.classes
     assert said.input == trained.manifest.input and said.output == trained.manifest.output
-    assert latest_model(rows_project).id == model.id != trained.id
-    assert model_ids(rows_project) == sorted([model.id, trained.id])
+    assert latest_model(trained_project).id == model.id != trained.id
+    assert model_ids(trained_project) == sorted([model.id, trained.id])
 
 
 def test_a_model_that_does_not_fit_the_data_is_told(rows_project: Project, tiny_cnn: Path, tiny_mlp: Path) -> None:
@@ -56,13 +56,13 @@ def test_what_is_no_model_is_told(content: bytes | None, rows_project: Project, 
         import_model(rows_project, file)
 
 
-def test_a_model_whose_files_were_changed_is_told(rows_project: Project) -> None:
-    model = train(rows_project, prepare(rows_project))
+def test_a_model_whose_files_were_changed_is_told(trained_project: Project) -> None:
+    model = latest_model(trained_project)
     content = bytearray(model.onnx.read_bytes())
     content[len(content) // 2] ^= 1
     model.onnx.write_bytes(content)
     with pytest.raises(EdgemlError, match="the model's files were changed"):
-        find_model(rows_project, model.id)
+        find_model(trained_project, model.id)
 
 
 def test_a_project_without_a_model_says_how_to_make_one(rows_project: Project) -> None:
@@ -72,13 +72,12 @@ def test_a_project_without_a_model_says_how_to_make_one(rows_project: Project) -
         find_model(rows_project, "abc")
 
 
-def test_evaluation_counts_right_answers_by_class(rows_project: Project) -> None:
+def test_evaluation_counts_right_answers_by_class(trained_project: Project) -> None:
     from edgeml.evaluation import evaluate_model
 
-    dataset = prepare(rows_project)
-    model = train(rows_project, dataset)
+    dataset, model = prepare(trained_project), latest_model(trained_project)
     for target in ("x86_64-onnxruntime", "x86_64-litert", "x86_64-openvino"):
-        found = evaluate_model(rows_project, target=target)
+        found = evaluate_model(trained_project, target=target)
         assert found.model == model.id and found.samples == len(dataset.splits["test"]) == sum(
             c.samples for c in found.classes
         )
@@ -90,15 +89,14 @@ def test_evaluation_counts_right_answers_by_class(rows_project: Project) -> None
             assert of_class.taken_for != of_class.name
 
 
-def test_a_model_is_judged_on_the_dataset_that_it_was_made_from(rows_project: Project) -> None:
+def test_a_model_is_judged_on_the_dataset_that_it_was_made_from(trained_project: Project) -> None:
     from edgeml.evaluation import evaluate_model
 
-    before = prepare(rows_project)
-    model = train(rows_project, before)
-    arrays = dict(np.load(rows_project.root / "rows.npz"))
-    np.savez(rows_project.root / "rows.npz", inputs=arrays["inputs"][:500], labels=arrays["labels"][:500])
-    assert prepare(rows_project).version != before.version
-    assert evaluate_model(rows_project, model.id).dataset == before.version
+    before, model = prepare(trained_project), latest_model(trained_project)
+    arrays = dict(np.load(trained_project.root / "rows.npz"))
+    np.savez(trained_project.root / "rows.npz", inputs=arrays["inputs"][:500], labels=arrays["labels"][:500])
+    assert prepare(trained_project).version != before.version
+    assert evaluate_model(trained_project, model.id).dataset == before.version
 
 
 @pytest.mark.parametrize(
@@ -110,9 +108,10 @@ def test_a_model_is_judged_on_the_dataset_that_it_was_made_from(rows_project: Pr
         ({"split": "live"}, r"split live: no samples; give it a share in \[data.splits\]"),
     ],
 )
-def test_what_cannot_be_judged_is_told(asked: dict[str, str], said: str, rows_project: Project) -> None:
+def test_what_cannot_be_judged_is_told(asked: dict[str, str], said: str, trained_project: Project) -> None:
     from edgeml.evaluation import evaluate_model
 
-    train(rows_project, prepare(rows_project))
     with pytest.raises(EdgemlError, match=said):
-        evaluate_model(rows_project, asked.get("model"), target=asked.get("target"), split=asked.get("split", "test"))
+        evaluate_model(
+            trained_project, asked.get("model"), target=asked.get("target"), split=asked.get("split", "test")
+        )

@@ -22,6 +22,7 @@ from edgeml.demo.result import Accuracies, Demo
 from edgeml.demo.world import World
 from edgeml.flash import flash_device
 from edgeml.project import Project, load_project
+from edgeml.server.retrain import training_threads
 from edgeml.server.running import find_running
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
@@ -29,6 +30,7 @@ from edgeml_targets.contract.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from edgeml.data import Dataset
+    from edgeml.model import Model
 
 FOLDER: Final = Path("edgeml-demo")
 MARK: Final = ".edgeml-demo"
@@ -44,7 +46,7 @@ class Pace:
     answers: int
 
 
-FULL: Final = Pace(live=0.4, epochs=10, answers=1000)
+FULL: Final = Pace(live=0.4, epochs=7, answers=1000)
 FAST: Final = Pace(live=0.2, epochs=4, answers=500)
 
 
@@ -81,7 +83,7 @@ def run_demo(
     began = time.time()
     project = _project(folder, pace)
     dataset = stages.prepare(project, progress=progress)
-    model = stages.engineer(project, dataset, progress=progress)
+    model = _trained(project, dataset, progress)
     evaluated = stages.evaluate(project, model, dataset, progress=progress)
     with Processes(folder / "logs") as processes:
         deployed = _deploy(project, evaluated, folder, processes, progress)
@@ -113,6 +115,18 @@ def _project(folder: Path, pace: Pace) -> Project:
     written = written.replace("@LIVE@", str(pace.live)).replace("@EPOCHS@", str(pace.epochs))
     write_atomic(folder / "edgeml.toml", written.encode())
     return load_project(folder)
+
+
+def _trained(project: Project, dataset: Dataset, progress: Progress) -> Model:
+    """Train the first model on as many threads as the server will the next: what else runs here must not hold it up."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(training_threads())
+    try:
+        return stages.engineer(project, dataset, progress=progress)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _deploy(

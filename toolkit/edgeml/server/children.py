@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Final
 
 TERM_LIMIT_S: Final = 5.0
@@ -34,15 +34,24 @@ def dying_with_us(command: Sequence[str]) -> list[str]:
 
 
 def start(
-    command: Sequence[str], *, output: IO[bytes], errors: IO[bytes], folder: str | None = None
+    command: Sequence[str],
+    *,
+    output: IO[bytes],
+    errors: IO[bytes],
+    folder: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that dies with us, in a session of its own, so that a Ctrl-C is ours to hand on."""
+    """Start a child that dies with us, in a session of its own, so that a Ctrl-C is ours to hand on.
+
+    Its environment is ours; what we do not set is taken from `environment`.
+    """
     return subprocess.Popen(
         dying_with_us(command),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=errors,
         cwd=folder,
+        env={**(environment or {}), **os.environ},
         start_new_session=True,
     )
 

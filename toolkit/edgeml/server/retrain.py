@@ -30,12 +30,21 @@ from edgeml.server.alarms import Alarm, close_alarm, open_alarm
 from edgeml.server.decisions import Decision, decide
 from edgeml.server.store import Store
 from edgeml.server.tables import RELEASES, RETRAINS
+from edgeml_bench import machine
 from edgeml_targets.contract.errors import EdgemlError
 
 BEFORE_S: Final = 0.001
 GATE: Final = "challenger_beats_champion"
 MEND: Final = "Read fleet/retrain.log, then add labels that show what has changed."
 _LOG = logging.getLogger(__name__)
+
+
+def training_threads() -> int:
+    """Return how many threads train beside a server: all cores but one, since threads wait for the one that has none.
+
+    On 2 cores, one of them busy, an epoch of ResNet-8 on 3,000 images took 7 to 59 s with 2 threads and 1.5 to 2.4 s with 1.
+    """
+    return max(machine().cores - 1, 1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,8 @@ class Retrain:
         self._began = now
         self._output.parent.mkdir(parents=True, exist_ok=True)
         with self._output.open("wb") as output, self._log.open("wb") as log:
-            self._child = children.start(self._command, output=output, errors=log)
+            threads = {"OMP_NUM_THREADS": str(training_threads())}
+            self._child = children.start(self._command, output=output, errors=log, environment=threads)
         _LOG.info("a retrain runs: %s", reason)
 
     def poll(self, now: float) -> Document | None:
