@@ -12,6 +12,7 @@ import pytest
 
 from edgeml_bench import answers
 from edgeml_compress import CalibrationData, Compression, Limits, compress
+from edgeml_compress.judging.judge import ENOUGH_UNLABELLED
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.results import RESULT
 from edgeml_compress.source import calibrated, read_source
@@ -92,6 +93,15 @@ def test_the_cosine_is_what_the_artifact_answers(done, samples: CalibrationData,
         assert candidate.cosine_min > 0.99
 
 
+def test_few_held_back_samples_without_labels_are_told(
+    done: tuple[Compression, Path], samples: CalibrationData
+) -> None:
+    count = len(samples.evaluation["x"])
+    assert count < ENOUGH_UNLABELLED
+    for target in done[0].targets:
+        assert len([note for note in target.notes if f"the worst of {count} held-back samples" in note]) == 1
+
+
 def test_a_target_that_is_not_here_has_no_latency_and_takes_the_smallest(done: tuple[Compression, Path]) -> None:
     found = done[0].targets[1]
     assert found.p50_us is None and all(c.p50_us is None and c.ratio is None for c in found.candidates)
@@ -147,6 +157,7 @@ def test_labels_give_accuracies_with_their_intervals(tiny_cnn: Path, samples: Ca
         assert candidate.drop_low <= candidate.drop_points <= candidate.drop_high
         assert candidate.drop_points == pytest.approx(100 * (found.float_accuracy - candidate.accuracy))
     assert any("are too few to be sure of the budget" in note for note in found.notes) == (found.chosen != "float32")
+    assert not any(note.startswith("Without labels") for note in found.notes)
 
 
 def test_a_latency_budget_that_nothing_meets_rests_on_races_of_all(

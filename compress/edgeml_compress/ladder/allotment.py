@@ -29,14 +29,21 @@ class Option(Generic[F]):
 class _Step(Generic[F]):
     name: str
     form: F
+    more_bytes: float
     gain: float  # of squared error, a byte
 
 
 class Allotments(Generic[F]):
-    """Allotments from the smallest to the most exact, each one step from the one before. Each is built when it is asked for."""
+    """Allotments from the smallest to the most exact, each one step from the one before. Each is built when it is asked for.
 
-    def __init__(self, smallest: Mapping[str, F], steps: Sequence[_Step[F]]) -> None:
-        self._smallest, self._steps = smallest, steps
+    Attributes:
+        sizes_bytes: What each takes, ascending.
+    """
+
+    def __init__(self, smallest: Mapping[str, Option[F]], steps: Sequence[_Step[F]]) -> None:
+        self._smallest, self._steps = {name: option.form for name, option in smallest.items()}, steps
+        least = sum(option.size_bytes for option in smallest.values())
+        self.sizes_bytes = list(itertools.accumulate((step.more_bytes for step in steps), initial=least))
 
     def __len__(self) -> int:
         """How many there are, one or more."""
@@ -69,7 +76,7 @@ def path(options: Mapping[str, Sequence[Option[F]]]) -> Allotments[F]:
     """
     hulls = {name: _hull(forms) for name, forms in options.items()}
     steps = [step for name, hull in hulls.items() for step in _steps(name, hull)]
-    smallest = {name: hull[0].form for name, hull in hulls.items()}
+    smallest = {name: hull[0] for name, hull in hulls.items()}
     return Allotments(smallest, sorted(steps, key=lambda s: (-s.gain, s.name)))
 
 
@@ -87,7 +94,10 @@ def _hull(options: Sequence[Option[F]]) -> list[Option[F]]:
 
 
 def _steps(name: str, hull: Sequence[Option[F]]) -> list[_Step[F]]:
-    return [_Step(name, after.form, _gain(before, after)) for before, after in itertools.pairwise(hull)]
+    return [
+        _Step(name, after.form, after.size_bytes - before.size_bytes, _gain(before, after))
+        for before, after in itertools.pairwise(hull)
+    ]
 
 
 def _gain(before: Option[F], after: Option[F]) -> float:

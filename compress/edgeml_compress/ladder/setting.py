@@ -73,8 +73,7 @@ def set_up(
         found = climb_weights(by_all)
         if by_all.holds(found.trial):
             return found
-        unseen = {name: array[np.arange(len(array)) % EVERY != 0] for name, array in data.ranges.items()}
-        return climb_learned(by_all.judged_by(_wider(source, unseen, judge))) or found
+        return climb_learned(by_all.judged_by(_wider(source, _unlearned(data.ranges), judge))) or found
 
     found: dict[str, Ladder] = {}
     for target in targets:
@@ -101,9 +100,16 @@ def _judge(source: Source, data: CalibrationData) -> Judge:
 def _wider(source: Source, drew_ranges: Samples, judge: Judge) -> Judge:
     """Return a judge with samples that drew ranges besides, where no labels are asked for."""
     together = min(max(WEIGHED_VALUES // max(source.parameters, 1), LEAST_TOGETHER), MOST_TOGETHER)
-    more = together - judge.count
+    more = min(together - judge.count, *(len(array) for array in drew_ranges.values()))
     if judge.labels is not None or more <= 0:
         return judge
     others = {name: drew_ranges[name][:more] for name in judge.samples}
     reference = concatenate([judge.reference, reference_answers(source, others)])
     return Judge(concatenate([judge.samples, others]), reference, None)
+
+
+def _unlearned(ranges: Samples) -> Samples:
+    """Return what no pass of the learned rung sees of the samples that drew ranges, as many as may judge."""
+    return {
+        name: array[np.flatnonzero(np.arange(len(array)) % EVERY)[:MOST_TOGETHER]] for name, array in ranges.items()
+    }

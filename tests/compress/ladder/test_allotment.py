@@ -25,6 +25,7 @@ def weighed(options: Options, allotment: dict[str, int]) -> tuple[float, float]:
 @given(networks)
 def test_a_path_goes_from_the_smallest_to_the_most_exact(options: Options) -> None:
     found = [weighed(options, one) for one in path(options)]
+    assert path(options).sizes_bytes == [size for size, _ in found]
     assert found[0][0] == sum(min(o.size_bytes for o in forms) for forms in options.values())
     assert abs(found[-1][1] - sum(min(o.error for o in forms) ** 2 for forms in options.values())) < 1e-9
     for before, after in pairwise(found):

@@ -67,3 +67,15 @@ def test_what_was_learned_from_does_not_judge(trials: Trials, monkeypatch: pytes
     seen = judged[0].judge.samples["x"]
     assert len(seen) == 8 + sum(index % EVERY != 0 for index in range(40))
     assert not any((seen == row).all(axis=1).any() for row in ranges[::EVERY])
+
+
+def test_one_sample_that_draws_ranges_leaves_the_judging_to_validation(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[Trials] = []
+    monkeypatch.setattr("edgeml_compress.ladder.setting.climb_weights", lambda trials: WeightForm())
+    monkeypatch.setattr("edgeml_compress.ladder.setting.climb_learned", judged.append)
+    samples = np.random.default_rng(2).standard_normal((9, WIDE)).astype(np.float32)
+    data = CalibrationData({"x": samples[:1]}, {"x": samples[1:]}, {"x": samples[1:]})
+    next(iter(set_up(trials.source, data, [find_target("x86_64-onnxruntime")], 1.0).values())).form()
+    assert judged[0].judge.count == 8
