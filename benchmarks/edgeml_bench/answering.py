@@ -16,7 +16,7 @@ from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Session, find_runtime
 
 MOST_BATCH: Final = 64
-MOST_BATCH_BYTES: Final = 16 << 20
+MOST_BATCH_BYTES: Final = 4 << 20  # of inputs; what is computed on the way is tens of times that
 TRIED: Final = 4  # samples on which stacking must not change the answers
 SAME: Final = 1e-4  # of a sample's largest answer; kernels for another batch size sum in another order
 
