@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgeml_compress.candidates import LEAST_VALUES
-from edgeml_compress.graph.layers import is_constant, sole_user, untouched, weights
+from edgeml_compress.graph.layers import Weight, is_constant, sole_user, untouched, weights
 from edgeml_compress.passes import Draft
-from edgeml_compress.placement import node_name
+from edgeml_compress.placement import fuses, node_name
 from edgeml_compress.results import LayerForm
 
 NOT_COMPUTED_WITH = ("float", "weight-only", "in blocks")
@@ -33,9 +33,11 @@ def left_in_float(draft: Draft, layers: Sequence[LayerForm]) -> tuple[str, ...]:
     told = {*integer, *nested, *(_about(line) for line in found)}
     held = weights(draft.model)
     fixed = any(name not in held for name in draft.encodings.tensors)
+    sizes = _weight_sizes(held)
     for layer in layers:
         if _layer_title(layer) not in told:
-            found[f"{_layer_title(layer)}: {_why_layer(layer, draft, fixed=fixed)}"] = None
+            large = sizes.get(_layer_title(layer), 0) >= LEAST_VALUES
+            found[f"{_layer_title(layer)}: {_why_layer(layer, draft, fixed=fixed, large=large)}"] = None
     told |= {_layer_title(layer) for layer in layers}
     for node in draft.model.graph if fixed else ():
         if title(node) not in told and _flows(node) and not _in_integers(node, draft):
@@ -61,9 +63,9 @@ def _about(line: str) -> str:
     return line.partition(": ")[0]
 
 
-def _why_layer(layer: LayerForm, draft: Draft, *, fixed: bool) -> str:
+def _why_layer(layer: LayerForm, draft: Draft, *, fixed: bool, large: bool) -> str:
     """Return why a layer computes in float that neither a pass nor the graph has a reason for: the recipe left it out."""
-    if layer.form == "float32" and _weight_size(layer, draft) >= LEAST_VALUES:
+    if layer.form == "float32" and large:
         return "its weight stays in float32, since smaller forms cost the answers more"
     if layer.form == "float32":
         return f"its weight has fewer than {LEAST_VALUES} values, whose scales would cost what integers save"
@@ -76,10 +78,14 @@ def _why_layer(layer: LayerForm, draft: Draft, *, fixed: bool) -> str:
     return "only its weight is stored in integers, which is what this candidate is"
 
 
-def _weight_size(layer: LayerForm, draft: Draft) -> int:
-    """Return how many values the largest weight of a layer of the main graph holds."""
-    users = ((w.values.size, use.node) for w in weights(draft.model).values() for use in w.value.uses())
-    return max((size for size, node in users if title(node) == _layer_title(layer)), default=0)
+def _weight_sizes(held: Mapping[str, Weight]) -> dict[str, int]:
+    """Return how many values the largest weight of each layer holds, by the layer's title."""
+    found: dict[str, int] = {}
+    for weight in held.values():
+        size = weight.values.size
+        for use in weight.value.uses():
+            found[title(use.node)] = max(found.get(title(use.node), 0), size)
+    return found
 
 
 def _why(node: ir.Node, draft: Draft) -> str:
@@ -116,7 +122,7 @@ def _within_a_kernel(value: ir.Value, draft: Draft) -> bool:
     maker, user = value.producer(), sole_user(value)
     if maker is None or user is None:
         return False
-    return any(maker.op_type in f.after and user.op_type == f.activation for f in draft.scheme.fusions)
+    return any(fuses(fusion, maker, user) for fusion in draft.scheme.fusions)
 
 
 def _result(value: ir.Value, node: ir.Node, draft: Draft) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgeml_compress.ends import float_ends, products
+from edgeml_compress.ends import PRODUCTS, float_ends, sharing
 from edgeml_compress.graph.layers import WEIGHTS, constant, is_constant, name_of, sole_user
 from edgeml_compress.graph.sizes import sized_by_data
 from edgeml_targets.contract.encodings import Encodings
@@ -29,8 +29,8 @@ class Placement:
         groups: Activations by name; those of one group share one encoding.
         constants: Constants of elementwise operators.
         kept: Nodes that stay in float although the scheme names their operator, each with the reason.
-        slow: Weights of layers that stay in float because integers would be slower: encoded, they would be taken for
-            integer ones where their neighbours are.
+        slow: Weights with an encoding that layers alone read which stay in float because integers would be slower: encoded,
+            they would be taken for integer ones where their neighbours are.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -63,6 +63,8 @@ def place(
     known = set(scheme.operators)
     wanted = [n for n in model.graph if n.domain == "" and n.op_type in known and _activations(n)]
     slow = {node: why for node in wanted if (why := _why_slow(node, scheme)) is not None}
+    for node in sharing(slow):
+        del slow[node]
     if layers is not None:
         wanted = _chosen(wanted, set(layers))
     sized = sized_by_data(model)
@@ -70,16 +72,17 @@ def place(
     integer = [node for node in wanted if reasons[node] is None]
     ends = float_ends(integer, scheme, asked={node for node in integer if node_name(node) in (layers or ())})
     reasons |= ends
-    slow |= {node: why for node, why in ends.items() if products(node)}
+    slow |= {node: why for node, why in ends.items() if node.op_type in PRODUCTS}
     integer = [node for node in integer if node not in ends]
     inside = _fused_away(integer, scheme.fusions)
     values = {v for node in integer for v in _activations(node) if v not in inside}
     values -= _read_in_float(integer, scheme.float_results)
+    weights = {name_of(weight) for node in slow if (weight := node.inputs[1]) is not None}
     return Placement(
         groups=_groups(integer, values, scheme.same_scale),
         constants=tuple(sorted({name_of(v) for n in integer for v in _constants(n, scheme.constant_operands)})),
         kept=tuple(f"{_title(node)}: {reason}" for node, reason in reasons.items() if reason is not None),
-        slow=tuple(sorted({name_of(weight) for node in slow if (weight := node.inputs[1]) is not None})),
+        slow=tuple(sorted(weights & encodings.tensors.keys())),
     )
 
 
@@ -162,12 +165,13 @@ def _fused_away(integer: list[ir.Node], fusions: Collection[Fusion]) -> set[ir.V
     inside, integers = set(), set(integer)
     for node in integer:
         user = sole_user(node.outputs[0])
-        if user is not None and user in integers and any(_fuses(fusion, node, user) for fusion in fusions):
+        if user is not None and user in integers and any(fuses(fusion, node, user) for fusion in fusions):
             inside.add(node.outputs[0])
     return inside
 
 
-def _fuses(fusion: Fusion, producer: ir.Node, user: ir.Node) -> bool:
+def fuses(fusion: Fusion, producer: ir.Node, user: ir.Node) -> bool:
+    """Tell whether a runtime that has this fusion computes `user`, which alone reads what `producer` makes, within its kernel."""
     if producer.op_type not in fusion.after or user.op_type != fusion.activation:
         return False
     return fusion.limits is None or _limits(user) == fusion.limits

@@ -134,6 +134,8 @@ def _completed(given: Mapping[str, Any], seen: tuple[str, ...] = ()) -> dict[str
             known = ", ".join(sorted(path.stem for path in SCHEMES.glob("*.toml")))
             raise ValueError(f"there is no scheme {name!r} to be like, choose one of {known}")
         own = {**_completed(_shared(path), (*seen, name)), **own}
+    if more and not isinstance(own["operators"], list | tuple):
+        raise ValueError("operators is no list of ONNX operators")
     if more:
         own["operators"] = [*own["operators"], *more]
     return own

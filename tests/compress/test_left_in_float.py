@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_compress import calibrate, prepare
+from edgeml_compress.calibration import Calibration
 from edgeml_compress.candidates import LEAST_VALUES, Rounding, recipes, static_int8
 from edgeml_compress.forms import forms
 from edgeml_compress.left_in_float import left_in_float
 from edgeml_compress.passes import Draft
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.source import calibrated, read_source
-from edgeml_targets.contract.encodings import Encodings
-from edgeml_targets.target import Scheme, Target, find_target
+from edgeml_targets.contract.encodings import Encodings, symmetric
+from edgeml_targets.target import Fusion, Scheme, Target, find_target
 from tests.foreign import MODELS, draw, model_file
 
 SCHEME = Scheme(operators=("MatMul", "Add"), dynamic_operators=("MatMul",))
@@ -99,3 +101,32 @@ def test_every_layer_of_shipped_networks_is_in_integers_or_listed_once(name: str
         for layer in layers:
             kernel = layer.form in ("int8", "int8 dynamic")
             assert (f"{layer.operator} {layer.node}" in about) != kernel, layer
+
+
+def _seconds_for(layers: int, graph: Callable[..., ir.Model]) -> float:
+    """Return the processor time that it takes to say of a chain of so many small layers why each stays in float."""
+    body = " ".join(f"[m{i}] a{i + 1} = MatMul(a{i}, w{i})" for i in range(layers))
+    weights = {f"w{i}": LARGE[:3, :3] + np.float32(i) for i in range(layers)}
+    model = prepare(graph(f"t (float[b, 3] a0) => (float[b, 3] a{layers}) {{ {body} }}", weights), where="t").model
+    draft = Draft(model, Encodings(), Calibration(), SCHEME)
+    found = forms(model, draft.encodings)
+    began = time.process_time()
+    assert len(left_in_float(draft, found)) == layers
+    return time.process_time() - began
+
+
+def test_the_reasons_take_time_in_proportion_to_the_layers(graph: Callable[..., ir.Model]) -> None:
+    short, long = (min(_seconds_for(n, graph) for _ in range(2)) for n in (100, 400))
+    assert long < 9 * short  # four times the layers; were all weights walked for each, sixteen times
+
+
+def test_a_clip_with_other_limits_than_the_kernels_is_listed(graph: Callable[..., ir.Model]) -> None:
+    limits = {"low": np.float32(-1), "high": np.float32(1), "w": LARGE}
+    text = "t (float[b, 20] x) => (float[b, 20] y) { [p] a = MatMul(x, w) [c] y = Clip(a, low, high) }"
+    model = prepare(graph(text, limits), where="t").model
+    encodings = Encodings(tensors=dict.fromkeys(("x", "w", "y"), symmetric([1.0])))
+    for bounds, said in (((-1, 1), ()), ((0, 6), ("Clip c: it stands between nodes that stay in float",))):
+        fusion = Fusion(after=("MatMul",), activation="Clip", limits=bounds)
+        scheme = Scheme(operators=("MatMul", "Clip"), fusions=(fusion,))
+        draft = Draft(model, encodings, Calibration(), scheme)
+        assert left_in_float(draft, forms(model, encodings)) == said

@@ -210,3 +210,15 @@ def test_a_convolution_that_adds_up_few_products_stays_in_float(placed) -> None:
     assert found.slow == ("w",) and found.groups == (("a",), ("c",), ("x",), ("y",))
     assert found.kept == ("Conv c: it adds up 3 products for a value, and integers pay from 4 on",)
     assert placed(body, weights=weights, encodings=encodings, least_summands=3).slow == ()
+
+
+def test_a_convolution_that_shares_its_weight_stays_an_integer_unless_all_its_readers_leave(placed) -> None:  # type: ignore[no-untyped-def]
+    body = "a = Conv(x, w) b = Conv(a, w) y = Add(b, b)"
+    assert placed(body, least_summands=4).slow == ("w",)
+    read = placed("a = Conv(x, w) b = Add(a, w) y = Conv(b, w)", least_summands=4)
+    assert read.slow == () and read.kept == ()
+
+
+def test_a_weight_without_an_encoding_is_not_moved(placed) -> None:  # type: ignore[no-untyped-def]
+    found = placed("y = Conv(x, w)", encodings=Encodings(), least_summands=4)
+    assert found.slow == () and found.kept == ("Conv y: it adds up 3 products for a value, and integers pay from 4 on",)

@@ -96,6 +96,11 @@ def test_a_projects_own_description_stands_beside_ours(tmp_path: Path) -> None:
         (OWN + "colour = 1", "colour"),
         (OWN + 'like = "onxruntime"', "no scheme 'onxruntime' to be like, choose one of common, litert, onnxruntime"),
         (OWN + 'more_operators = "Add"', "more_operators is no list"),
+        (
+            OWN.replace('["Conv"]', "5") + 'more_operators = ["Add"]',
+            "scheme: Value error, operators is no list of ONNX",
+        ),
+        (OWN.replace('["Conv"]', '"Conv"') + 'more_operators = ["Add"]', "scheme: Value error, operators is no list"),
         (OWN.replace('"Conv"', '"conv 2d"'), "'conv 2d' is no ONNX operator's name"),
         (OWN + 'fusions = [{ after = [], activation = "Relu" }]', "fusions.0.after"),
         (OWN + 'fusions = [{ after = ["Conv"], activation = "Relu", limits = [0, 6] }]', "a Clip, and nothing else"),

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from edgeml_compress.calibration import Seen, merge_seen
 from edgeml_compress.graph.layers import constant
 from edgeml_compress.observers import Range, find_observer
-from edgeml_compress.passes import Draft, Pass
+from edgeml_compress.passes import Draft, Pass, halve_weights
 from edgeml_compress.placement import place
 from edgeml_targets.contract.encodings import Encoding, affine, symmetric
 from edgeml_targets.contract.errors import EdgemlError
@@ -70,13 +70,11 @@ def static_activations(draft: Draft, params: Params) -> Draft:
         tensors.update(dict.fromkeys(group, encoding))
     for name in placement.constants:
         tensors[name] = encode(_extremes(draft.model, name), scheme, params.bits)
-    return dataclasses.replace(
-        draft,
-        encodings=msgspec.structs.replace(
-            draft.encodings, tensors=tensors, float16=draft.encodings.float16.union(placement.slow)
-        ),
-        kept=draft.kept + placement.kept,
-    )
+    encodings = msgspec.structs.replace(draft.encodings, tensors=tensors)
+    placed = dataclasses.replace(draft, encodings=encodings, kept=draft.kept + placement.kept)
+    if not placement.slow:
+        return placed
+    return halve_weights.halve_weights(placed, halve_weights.Params(names=placement.slow))
 
 
 def encode(found: Range, scheme: Scheme, bits: int = BITS) -> Encoding:

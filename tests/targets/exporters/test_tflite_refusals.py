@@ -102,6 +102,13 @@ def test_what_an_operator_cannot_do_is_said_with_its_node(node: Any, says: str) 
         write(model)
 
 
+def test_a_weight_that_half_precision_cannot_hold_is_refused_and_not_cut_off() -> None:
+    large = np.full((3, 2), 1e5, np.float32)
+    model = model_of([helper.make_node("MatMul", ["x", "w"], ["y"], "fc")], {"x": [1, 3]}, ["y"], w=large)
+    with pytest.raises(EdgemlError, match=r"node 'fc' \(MatMul\): w holds values above 65,504"):
+        write(model, Encodings(float16=frozenset({"w"})))
+
+
 def test_nothing_is_left_when_a_model_is_refused(tmp_path: Path) -> None:
     model = model_of([helper.make_node("Det", ["x"], ["y"])], {"x": [1, 3]}, ["y"])
     with pytest.raises(EdgemlError):

@@ -273,8 +273,9 @@ class Operation:
     def _float_constant(self, value: ir.Value, content: Array) -> int:
         if not (self.forms.declared.half(value) and content.dtype == FLOAT32):
             return self.forms.file.constant(content, name=value.name or "")
-        largest = np.finfo(np.float16).max
-        stored = Stored(np.clip(content, -largest, largest).astype(np.float16))
+        if np.abs(content).max(initial=0.0) > np.finfo(np.float16).max:
+            raise Inexpressible(f"{value.name} holds values above 65,504, which half precision cannot")
+        stored = Stored(content.astype(np.float16))
         return self._expand(self._store(stored, value.name or ""), stored)
 
     def _expand(self, number: int, stored: Stored) -> int:
