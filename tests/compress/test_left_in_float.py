@@ -110,13 +110,16 @@ def _seconds_for(layers: int, graph: Callable[..., ir.Model]) -> float:
     model = prepare(graph(f"t (float[b, 3] a0) => (float[b, 3] a{layers}) {{ {body} }}", weights), where="t").model
     draft = Draft(model, Encodings(), Calibration(), SCHEME)
     found = forms(model, draft.encodings)
-    began = time.process_time()
-    assert len(left_in_float(draft, found)) == layers
-    return time.process_time() - began
+    taken: list[float] = []
+    for _ in range(5):  # the least of them: once 400 layers took 0.056 s, and 800 took 0.014
+        began = time.process_time()
+        assert len(left_in_float(draft, found)) == layers
+        taken.append(time.process_time() - began)
+    return min(taken)
 
 
 def test_the_reasons_take_time_in_proportion_to_the_layers(graph: Callable[..., ir.Model]) -> None:
-    short, long = (min(_seconds_for(n, graph) for _ in range(2)) for n in (100, 400))
+    short, long = (_seconds_for(n, graph) for n in (100, 400))
     assert long < 9 * short  # four times the layers; were all weights walked for each, sixteen times
 
 
