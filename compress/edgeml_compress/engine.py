@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import tempfile
@@ -85,6 +86,7 @@ def compress(
     with _staging(out) as stage:
         progress.begin("Calibrated")
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
+        source = dataclasses.replace(source, others=(data.validation, data.evaluation))
         source.calibration.save(stage / CALIBRATION_FILE)
         ladders = set_up(source, data, targets, limits.max_drop, progress)
         ranges = sentences.ranges(best(ladder.tried) for ladder in ladders.values())

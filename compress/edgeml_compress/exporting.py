@@ -4,17 +4,19 @@ LiteRT unrolls recurrent layers, so the length of a sequence must be known, and 
 must be. Each is fixed only where the model cannot be expressed without:
 1. As it is.
 2. With every free size that is the same in all samples; a size of 1, such as a batch of one sample, stays free.
-3. With every whole number that is fed, and is the same in all samples, as a constant besides.
+3. With every whole number that is fed, and is the same in all samples, as a constant besides. A session of the artifact
+   refuses another value.
+
+All samples are meant, also those held back: one that differs shows that the model is fed otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
@@ -23,7 +25,7 @@ from edgeml_compress.graph.running import Samples, batches
 from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.source import Source
 from edgeml_targets.contract.encodings import Encodings
-from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.errors import NotExpressed
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.exporters.tflite import fix_inputs
 from edgeml_targets.models import read_model
@@ -51,7 +53,7 @@ class Fixed:
         return f"As in all samples, {told}: the target's format cannot leave it free." if told else ""
 
 
-def write(model: ir.Model, encodings: Encodings, target: Target, path: Path, samples: Samples | None) -> Fixed:
+def write(model: ir.Model, encodings: Encodings, target: Target, path: Path, splits: Sequence[Samples]) -> Fixed:
     """Write a model at `path` in a target's format, and return what had to be fixed for it.
 
     Args:
@@ -59,18 +61,19 @@ def write(model: ir.Model, encodings: Encodings, target: Target, path: Path, sam
         encodings: Its tensors'.
         target: Whom for.
         path: The artifact.
-        samples: What the model is fed; `None`: nothing can be fixed.
+        splits: All samples that the model is fed, whatever for; none: nothing can be fixed.
 
     Raises:
-        EdgemlError: The format cannot express an operator, whatever is fixed.
+        NotExpressed: The format cannot express an operator, whatever is fixed.
+        EdgemlError: The file cannot be written, or what it needs is not installed.
     """
-    refused: EdgemlError | None = None
-    for fixed in _ways(model, samples):
+    refused: NotExpressed | None = None
+    for fixed in _ways(model, splits):
         try:
             taken = fix_inputs(model, fixed.shapes, fixed.values) if fixed.note else model
             find_exporter(target.suffix).export(taken, encodings, path)
             return fixed
-        except EdgemlError as error:
+        except NotExpressed as error:
             refused = error
     assert refused is not None  # there is always one way, the model as it is
     raise refused
@@ -80,11 +83,11 @@ def write_float(source: Source, target: Target, folder: Path) -> tuple[Path, Fix
     """Return the float model as the target loads it, written into `folder` unless it is the model's own file, and what was fixed.
 
     Raises:
-        EdgemlError: The format cannot express an operator, whatever is fixed.
+        EdgemlError: See `write`.
     """
     path = folder / f"{source.path.stem}.{FLOAT}{target.suffix}"
     if target.suffix != source.path.suffix:
-        return path, write(read_model(source.path), Encodings(), target, path, source.samples)
+        return path, write(read_model(source.path), Encodings(), target, path, source.splits)
     weights = (v.const_value for v in source.model.graph.initializers.values())
     if not any(isinstance(w, ir.ExternalTensor) for w in weights):
         return source.path, Fixed()
@@ -92,17 +95,21 @@ def write_float(source: Source, target: Target, folder: Path) -> tuple[Path, Fix
     return path, Fixed()
 
 
-def _ways(model: ir.Model, samples: Samples | None) -> Iterator[Fixed]:
+def _ways(model: ir.Model, splits: Sequence[Samples]) -> Iterator[Fixed]:
     yield Fixed()
-    if samples is None:
+    if not splits:
         return
-    fed = next(batches(model, samples, most=1)).feed
-    inputs = [value for value in model.graph.inputs if value.name in fed and value.shape is not None]
-    shapes = {name_of(v): _shape(v, fed[name_of(v)].shape) for v in inputs}
-    shapes = {name_of(v): shapes[name_of(v)] for v in inputs if shapes[name_of(v)] != _declared(v)}
+    feeds = [next(batches(model, samples, most=1)).feed for samples in splits]
+    inputs = [v for v in model.graph.inputs if all(v.name in feed for feed in feeds)]
+    shapes = {name_of(v): _shape(v, [feed[name_of(v)].shape for feed in feeds]) for v in inputs if v.shape is not None}
+    shapes = {name_of(v): shapes[name_of(v)] for v in inputs if shapes.get(name_of(v), ()) != _declared(v)}
     if shapes:
         yield Fixed(shapes)
-    values = {name: fed[name] for name, array in samples.items() if name in fed and _never_changes(array, fed[name])}
+    values = {
+        name: feeds[0][name]
+        for name in (name_of(v) for v in inputs)
+        if _never_changes([samples[name] for samples in splits], feeds[0][name])
+    }
     if values:
         yield Fixed({name: shape for name, shape in shapes.items() if name not in values}, values)
 
@@ -111,15 +118,17 @@ def _declared(value: ir.Value) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in value.shape or ())
 
 
-def _shape(value: ir.Value, fed: tuple[int, ...]) -> tuple[int, ...]:
-    free = (-1 if size == 1 else size for size in fed)
-    return tuple(known if known >= 0 else size for known, size in zip(_declared(value), free, strict=True))
+def _shape(value: ir.Value, fed: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the sizes that are declared or, but for 1, the same in all that is fed; -1 for the others."""
+    alike = (sizes[0] if set(sizes) == {sizes[0]} and sizes[0] != 1 else -1 for sizes in zip(*fed, strict=True))
+    return tuple(known if known >= 0 else size for known, size in zip(_declared(value), alike, strict=True))
 
 
-def _never_changes(array: npt.NDArray[Any], first: npt.NDArray[Any]) -> bool:
-    return (
-        array.dtype.kind in "iub" and first.size == 1 and len(array) > 1 and bool((array == np.ravel(first)[0]).all())
-    )
+def _never_changes(arrays: Sequence[npt.NDArray[Any]], first: npt.NDArray[Any]) -> bool:
+    """Tell whether there are two samples or more of an input that is one whole number, and all are as the first."""
+    if first.dtype.kind not in "iub" or first.size != 1 or sum(map(len, arrays)) < 2:
+        return False
+    return all(bool((array == first.item()).all()) for array in arrays)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

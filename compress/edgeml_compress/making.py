@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         folder: For artifacts.
 
     Returns:
-        The candidates, float32 first, and notes: what had to be fixed, and a line for each candidate that was left out or is
+        The candidates, float32 first, and notes: what had to be fixed and for which, and a line for each candidate that was left out or is
         float32 in all but name.
 
     Raises:
@@ -51,7 +51,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
     source = trials.source
     with _named(target):
         plain, fixed = write_float(source, target, folder)
-    made, notes = [Made(FLOAT, plain)], [fixed.note] if fixed.note else []
+    made, notes, told = [Made(FLOAT, plain)], list[str](), {FLOAT: fixed.note}
     known = [(FLOAT, Encodings())]
     refused: EdgemlError | None = None
     for recipe in recipes:
@@ -67,7 +67,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         artifact = folder / f"{source.path.stem}.{recipe.name}{target.suffix}"
         try:
             with _named(target):
-                write(draft.model, draft.encodings, target, artifact, source.samples)
+                fixed = write(draft.model, draft.encodings, target, artifact, source.splits)
         except NotWritten:
             raise
         except EdgemlError as error:
@@ -75,6 +75,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             notes.append(f"{recipe.name} was left out: {error.what} ({error.where}).")
             continue
         known.append((recipe.name, draft.encodings))
+        told[recipe.name] = fixed.note
         layers = forms(draft.model, draft.encodings)
         kept = left_in_float(draft, layers) if "int8" in recipe.name else draft.kept
         made.append(Made(recipe.name, artifact, recipe, kept, tuple(dict.fromkeys(draft.notes)), layers))
@@ -82,7 +83,17 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             notes.append(f"{recipe.name}: nothing in it became integers.")
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
-    return made, notes
+    return made, [*_fixed(told), *notes]
+
+
+def _fixed(told: Mapping[str, str]) -> list[str]:
+    """Return what had to be fixed, from the note of each candidate: once where it is the same for all, else by their names."""
+    names: dict[str, list[str]] = {}
+    for name, note in told.items():
+        names.setdefault(note, []).append(name)
+    if len(names) == 1:
+        return [note for note in names if note]
+    return [f"{', '.join(of)}: {note}" for note, of in names.items() if note]
 
 
 @contextlib.contextmanager

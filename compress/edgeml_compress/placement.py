@@ -68,7 +68,10 @@ def place(
     if layers is not None:
         wanted = _chosen(wanted, set(layers))
     sized = sized_by_data(model)
-    reasons = {node: slow.get(node) or _reason_for_float(node, encodings, usable, sized) for node in wanted}
+    reasons = {
+        node: slow.get(node) or _why_two(node, scheme) or _reason_for_float(node, encodings, usable, sized)
+        for node in wanted
+    }
     integer = [node for node in wanted if reasons[node] is None]
     ends = float_ends(integer, scheme, asked={node for node in integer if node_name(node) in (layers or ())})
     reasons |= ends
@@ -106,13 +109,25 @@ def _chosen(wanted: list[ir.Node], names: set[str]) -> list[ir.Node]:
 
 
 def _why_slow(node: ir.Node, scheme: Scheme) -> str | None:
-    weight = node.inputs[1] if node.op_type == "Conv" else None
+    weight = node.inputs[1] if node.op_type in ("Conv", "MatMul") else None
     if weight is None or weight.shape is None:
         return None
+    if node.op_type == "MatMul":
+        whole = scheme.activation_products or not is_constant(weight) or len(weight.shape) == 2
+        return None if whole else "it multiplies with a stack of matrices, which the target computes in float"
     summands = math.prod(size for size in weight.shape[1:] if isinstance(size, int))
     if summands >= scheme.least_summands:
         return None
     return f"it adds up {summands} products for a value, and integers pay from {scheme.least_summands} on"
+
+
+def _why_two(node: ir.Node, scheme: Scheme) -> str | None:
+    """Return why a product of two activations stays in float."""
+    if scheme.activation_products or node.op_type not in PRODUCTS:
+        return None
+    if any(value is None or is_constant(value) for value in node.inputs[:2]):
+        return None
+    return "it multiplies two activations, which the target computes in float"
 
 
 def _reason_for_float(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from edgeml_compress.exporting import write
@@ -13,8 +14,10 @@ from edgeml_targets.target import Target
 
 def rebuild(
     model: Path, data: CalibrationData, recipe: Recipe, target: Target, path: Path, *, progress: Progress = SILENT
-) -> None:
-    """Write what a recipe makes of a model for a target at `path`; nothing is searched or measured.
+) -> str:
+    """Write what a recipe makes of a model for a target at `path`, and return a note of what had to be fixed for it, often empty.
+
+    Nothing is searched or measured.
 
     Args:
         model: The float ONNX file that the recipe was made for.
@@ -38,9 +41,11 @@ def rebuild(
     progress.end(f"{model}, {source.parameters:,} parameters")
     progress.begin("Calibrated")
     source = calibrated(source, data.ranges, path.parent.parent / CALIBRATION_FILE, progress)
+    source = dataclasses.replace(source, others=(data.validation, data.evaluation))
     progress.end(f"{source.calibration.samples:,} samples")
     progress.begin("Made")
     draft = apply(recipe, source.draft(target.scheme))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(draft.model, draft.encodings, target, path, source.samples)
+    fixed = write(draft.model, draft.encodings, target, path, source.splits)
     progress.end(f"{path}, {path.stat().st_size:,} bytes")
+    return fixed.note

@@ -79,6 +79,7 @@ class Source:
         moved: The worst cosine between the answers before and after preparing; 0 where ONNX Runtime refused the graph.
         calibration: What its tensors held.
         samples: What was calibrated on.
+        others: Further samples that the model is fed, whatever for: what a format must know is the same in all of them.
         beside: The files of weights beside it, when it has any.
     """
 
@@ -88,7 +89,13 @@ class Source:
     moved: float
     calibration: Calibration = field(default_factory=Calibration)
     samples: Samples | None = None
+    others: tuple[Samples, ...] = ()
     beside: tuple[Path, ...] = ()
+
+    @property
+    def splits(self) -> tuple[Samples, ...]:
+        """All samples that are known."""
+        return (*(() if self.samples is None else (self.samples,)), *self.others)
 
     @property
     def parameters(self) -> int:

@@ -87,6 +87,8 @@ class Scheme(Described):
             read, stays in float.
         zero_points_from: A range that reaches to both sides of 0 gets signed integers and no zero point where the step grows
             by less than so many times, 1 and up. `None`: what `activations_signed` says, whatever the range.
+        activation_products: Whether a MatMul or Gemm of two activations becomes integers as well, and a MatMul with a constant
+            of more axes than two, which runtimes compute alike.
         float_results: Operators whose kernels take integers and give float as well: where no integer operator reads the
             result, it is not rounded.
         dynamic_operators: Operators that find their input's scale at run time faster than they would compute in float.
@@ -106,6 +108,7 @@ class Scheme(Described):
     least_summands: Annotated[int, pydantic.Field(ge=0)] = 0
     least_products: Annotated[int, pydantic.Field(ge=0)] = 0
     zero_points_from: Annotated[float, pydantic.Field(ge=1.0)] | None = None
+    activation_products: bool = True
     float_results: Operators = ()
     dynamic_operators: Operators = ()  # these four are in the scheme for all, so that none is ever empty for want of a key
     fusions: tuple[Fusion, ...] = ()

@@ -251,7 +251,8 @@ def test_no_dynamic_candidate_is_made_where_no_product_would_be_dynamic(graph, t
     ir.save(graph("t (float[b, 32] x) => (float[b, 16] y) { y = MatMul(x, v) }", weights), tmp_path / "small.onnx")
     x = rng.normal(size=(24, 32)).astype(np.float32)
     data = CalibrationData({"x": x[:8]}, {"x": x[8:16]}, {"x": x[16:]})
-    found = compress(tmp_path / "small.onnx", data, [find_target(ELSEWHERE)], limits=Limits(), out=tmp_path / "out")
+    target = find_target(ELSEWHERE).model_copy(update={"scheme": find_target(HERE).scheme})
+    found = compress(tmp_path / "small.onnx", data, [target], limits=Limits(), out=tmp_path / "out")
     assert "int8-dynamic" not in [c.name for c in found.targets[0].candidates]
     assert any(note.startswith("int8-dynamic was left out: no product") for note in found.targets[0].notes)
 

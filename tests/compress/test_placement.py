@@ -222,3 +222,21 @@ def test_a_convolution_that_shares_its_weight_stays_an_integer_unless_all_its_re
 def test_a_weight_without_an_encoding_is_not_moved(placed) -> None:  # type: ignore[no-untyped-def]
     found = placed("y = Conv(x, w)", encodings=Encodings(), least_summands=4)
     assert found.slow == () and found.kept == ("Conv y: it adds up 3 products for a value, and integers pay from 4 on",)
+
+
+def test_a_product_of_two_activations_stays_in_float_where_the_scheme_says_so(placed) -> None:  # type: ignore[no-untyped-def]
+    body = "[square] m = MatMul(x, x) y = Relu(m)"
+    assert placed(body).kept == ()
+    found = placed(body, activation_products=False)
+    assert found.kept == ("MatMul square: it multiplies two activations, which the target computes in float",)
+    assert found.groups == (("m",), ("y",)) and found.slow == ()
+
+
+def test_a_stack_of_matrices_stays_in_float_with_them(placed) -> None:  # type: ignore[no-untyped-def]
+    weights = {"stack": np.ones((3, 4, 4), np.float32), "one": np.ones((4, 4), np.float32)}
+    encodings = Encodings(tensors=dict.fromkeys(weights, symmetric([1.0])))
+    of_scheme = {"weights": weights, "encodings": encodings, "activation_products": False}
+    assert placed("y = MatMul(x, one)", **of_scheme).kept == ()
+    found = placed("[s] m = MatMul(x, stack) y = Relu(m)", **of_scheme)
+    assert found.slow == ("stack",)
+    assert found.kept == ("MatMul s: it multiplies with a stack of matrices, which the target computes in float",)

@@ -69,6 +69,15 @@ def test_a_scheme_has_what_the_one_that_it_is_like_has() -> None:
     assert Scheme(**runtime.model_dump()) == runtime
 
 
+@pytest.mark.parametrize("name", target_names())
+def test_what_was_measured_on_x86_alone_reaches_no_other_hardware(name: str) -> None:
+    target = find_target(name)
+    if target.architecture != "x86_64" or target.device != "cpu":
+        scheme, common = target.scheme, Scheme(operators=("Conv",))
+        assert (scheme.least_products, scheme.least_summands, scheme.float_results) == (0, 0, ())
+        assert scheme.dynamic_operators == common.dynamic_operators
+
+
 def test_the_main_jobs_targets_are_there() -> None:
     asked = "x86_64-onnxruntime x86_64-openvino x86_64-litert raspberrypi5-onnxruntime raspberrypi4-litert"
 
@@ -94,7 +103,7 @@ def test_a_projects_own_description_stands_beside_ours(tmp_path: Path) -> None:
         ("threads = [", "TOML"),
         (OWN.replace("threads = 2", "threads = 0"), "threads"),
         (OWN + "colour = 1", "colour"),
-        (OWN + 'like = "onxruntime"', "no scheme 'onxruntime' to be like, choose one of common, litert, onnxruntime"),
+        (OWN + 'like = "onxruntime"', "no scheme 'onxruntime' to be like, choose one of common, litert, onnx"),
         (OWN + 'more_operators = "Add"', "more_operators is no list"),
         (
             OWN.replace('["Conv"]', "5") + 'more_operators = ["Add"]',

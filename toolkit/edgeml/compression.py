@@ -101,6 +101,7 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
         recipe: The recipe's name.
         artifact: The file, relative to the current folder.
         size_bytes, sha256: The file's.
+        note: What had to be fixed for the target's format, often empty.
     """
 
     target: str
@@ -108,6 +109,7 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     artifact: str
     size_bytes: int
     sha256: str
+    note: str = ""
 
 
 class Rebuilding(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ def rebuild_file(
     found = []
     for target in (find_target(name) for name in dict.fromkeys(targets or [DEFAULT_TARGET])):
         path = out / target.name / f"{model.stem}.{wanted.name}{target.suffix}"
-        rebuild(model, data, wanted, target, path, progress=progress)
+        note = rebuild(model, data, wanted, target, path, progress=progress)
         found.append(
             Rebuilt(
                 target=target.name,
@@ -153,6 +155,7 @@ def rebuild_file(
                 artifact=os.path.relpath(path),
                 size_bytes=path.stat().st_size,
                 sha256=sha256_of(path),
+                note=note,
             )
         )
     return Rebuilding(model=os.path.relpath(model), artifacts=tuple(found))

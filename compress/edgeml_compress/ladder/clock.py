@@ -64,5 +64,5 @@ class Clock:
             return write_float(self._trials.source, self._target, self._folder)[0]
         draft = self._trials.draft(recipe)
         path = self._folder / f"{number}{self._target.suffix}"
-        write(draft.model, draft.encodings, self._target, path, self._trials.source.samples)
+        write(draft.model, draft.encodings, self._target, path, self._trials.source.splits)
         return path

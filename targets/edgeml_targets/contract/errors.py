@@ -2,6 +2,7 @@
 
 EdgemlError            a user can mend it: exit code 2
 ├── NotWritten         a file cannot be written: no space, no right to
+├── NotExpressed       a format cannot express what a model asks for
 └── GateFailed         a gate failed or a budget is not met: exit code 1
 """
 
@@ -25,6 +26,10 @@ class EdgemlError(Exception):
 
 class NotWritten(EdgemlError):
     """A file cannot be written; with space or the right to write there it could be."""
+
+
+class NotExpressed(EdgemlError):
+    """A format cannot express what a model asks for; it might, where a size or a value of it were known."""
 
 
 class GateFailed(EdgemlError):

@@ -17,6 +17,8 @@ from edgeml_targets.contract.tensors import Tensor
 
 METADATA_NAME: Final = "edgeml"
 SCHEMA: Final = "edgeml.layout/1"
+FIXED: Final = "edgeml.fixed"
+"""What marks a constant of a graph that was an input, in its own metadata."""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -40,17 +42,36 @@ class Port(msgspec.Struct, frozen=True):
         return np.asarray(array.transpose(back) if self.permutation else array, order="C")
 
 
+class FixedInput(msgspec.Struct, frozen=True):
+    """An input of the float model that is a constant in the artifact.
+
+    Args:
+        name: The float model's.
+        value: What it is for good.
+    """
+
+    name: str
+    value: bool | int | float
+
+    def check(self, fed: npt.NDArray[Any]) -> None:
+        """Raise ValueError where something else is fed."""
+        if not bool(np.all(np.asarray(fed) == self.value)):
+            raise ValueError(f"input {self.name} is {self.value} for good in this artifact, fed is {fed}")
+
+
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """The ports of an artifact, in the order of the file's own inputs and outputs.
 
     Args:
         schema: Name and version of this structure; within a version fields are only added.
         inputs, outputs: A port each.
+        fixed: Inputs that the artifact has no more.
     """
 
     schema: str = SCHEMA
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    fixed: tuple[FixedInput, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the bytes that the file carries under `METADATA_NAME`."""

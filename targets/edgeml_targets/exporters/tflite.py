@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
+from edgeml_targets.contract.layout import FIXED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,7 +48,8 @@ def fix_inputs(
     Args:
         model: Any model; it is not changed.
         shapes: By an input's name, -1 for a size that stays free.
-        values: Inputs that become constants, such as a sampling rate; the copy has them no more.
+        values: Inputs that become constants, such as a sampling rate; the copy has them no more. A session of the file
+            refuses another value of those that are one number.
 
     Raises:
         EdgemlError: There is no input of that name, or it has another number of axes.
@@ -73,6 +75,8 @@ def fix_inputs(
         value = inputs[name]
         fixed.graph.inputs.remove(value)
         value.const_value = ir.tensor(array, name=name)
+        if array.size == 1:
+            value.metadata_props[FIXED] = "yes"
         fixed.graph.register_initializer(value)
     return fixed
 

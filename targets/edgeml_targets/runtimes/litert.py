@@ -53,10 +53,14 @@ class LiteRtSession:
         """Return every output by name.
 
         Raises:
-            EdgemlError: An input is missing, or has another shape or element type than the model's.
+            EdgemlError: An input is missing, has another shape or element type than the model's, or another value than the
+                artifact was made for.
         """
         interpreter = self._interpreter
         try:
+            for fixed in self._metadata.fixed:
+                if fixed.name in inputs:
+                    fixed.check(inputs[fixed.name])
             arrays = [port.to_file(inputs[port.tensor.name]) for port, _ in self._fed]
             self._resize([array.shape for array in arrays])
             for (_, index), array in zip(self._fed, arrays, strict=True):

@@ -155,6 +155,8 @@ def _show_rebuilt(done: Rebuilding, *, json: bool) -> None:
     else:
         for made in done.artifacts:
             typer.echo(f"{made.artifact}  {made.size_bytes:,} bytes  sha256 {made.sha256}")
+            if made.note:
+                typer.echo(made.note)
 
 
 def _show(done: Compression, *, json: bool, layers: bool) -> None:

@@ -19,8 +19,8 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator as Op
 from ai_edge_litert.schema_py_generated import ReshapeOptionsT
 
 from edgeml_targets.contract.encodings import Encodings
-from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.layout import METADATA_NAME, Metadata
+from edgeml_targets.contract.errors import NotExpressed
+from edgeml_targets.contract.layout import FIXED, METADATA_NAME, FixedInput, Metadata
 from edgeml_targets.contract.layout import Port as MetadataPort
 from edgeml_targets.contract.tensors import Tensor as ModelTensor
 from edgeml_targets.exporters.tflite_writer.elements import element_type
@@ -59,7 +59,7 @@ def lower(model: ir.Model, encodings: Encodings) -> Written:
         encodings: What becomes integers or half precision, by the names of the graph's values.
 
     Raises:
-        EdgemlError: An operator, or what a node asks of it, cannot be expressed; it names node and operator.
+        NotExpressed: An operator, or what a node asks of it, cannot be expressed; it names node and operator.
     """
     best = _written(model, encodings, frozenset())
     moving: frozenset[ir.Node] = frozenset()
@@ -89,14 +89,18 @@ def _written(model: ir.Model, encodings: Encodings, moving: frozenset[ir.Node]) 
     inputs = [_write_input(value, forms) for value in graph.inputs if not value.is_initializer()]
     write_nodes(nodes, walk)
     outputs = _write_outputs(graph.outputs, forms, {port.tensor for port, _ in inputs})
-    metadata = Metadata(inputs=tuple(m for _, m in inputs), outputs=tuple(m for _, m in outputs))
+    metadata = Metadata(
+        inputs=tuple(m for _, m in inputs), outputs=tuple(m for _, m in outputs), fixed=_fixed_inputs(graph)
+    )
     return forms.file.finish([p for p, _ in inputs], [p for p, _ in outputs], {METADATA_NAME: metadata.to_json()})
 
 
 def _write_input(value: ir.Value, forms: Forms) -> tuple[Port, MetadataPort]:
     name = value.name or ""
     if value.shape is None:
-        raise EdgemlError("its number of axes is not known", where=f"the input {name!r}", mend="export it with a shape")
+        raise NotExpressed(
+            "its number of axes is not known", where=f"the input {name!r}", mend="export it with a shape"
+        )
     shape = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in value.shape.dims)
     layout = _wanted_layout(value, len(shape))
     with naming_place(f"the tensor {name!r}"):
@@ -122,6 +126,13 @@ def _write_outputs(values: Iterable[ir.Value], forms: Forms, taken: set[int]) ->
         forms.file.rename(form.tensor, name)
         written.append((Port(form.tensor, name), _metadata_port(value, form.shape, form.layout)))
     return written
+
+
+def _fixed_inputs(graph: ir.Graph) -> tuple[FixedInput, ...]:
+    """Return what `fix_inputs` made constants of numbers that were inputs."""
+    fixed = [value for value in graph.initializers.values() if FIXED in value.metadata_props]
+    known = [(str(value.name), value.const_value) for value in fixed]
+    return tuple(FixedInput(name, value.numpy().item()) for name, value in known if value is not None)
 
 
 def _held_output(value: ir.Value, forms: Forms) -> Form:

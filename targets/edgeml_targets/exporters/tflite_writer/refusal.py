@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import onnx_ir as ir
 
-from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.errors import NotExpressed
 
 _MEND = "leave this target out, or change the model there"
 
@@ -21,7 +21,7 @@ def naming(node: ir.Node) -> Iterator[None]:
     """Turn `Inexpressible` into an error that names the node and its operator.
 
     Raises:
-        EdgemlError: The block raised `Inexpressible`.
+        NotExpressed: The block raised `Inexpressible`.
     """
     with naming_place(describe(node)):
         yield
@@ -32,12 +32,12 @@ def naming_place(where: str) -> Iterator[None]:
     """Turn `Inexpressible` into an error that names a place other than a node.
 
     Raises:
-        EdgemlError: The block raised `Inexpressible`.
+        NotExpressed: The block raised `Inexpressible`.
     """
     try:
         yield
     except Inexpressible as reason:
-        raise EdgemlError(str(reason), where=where, mend=_MEND) from reason
+        raise NotExpressed(str(reason), where=where, mend=_MEND) from reason
 
 
 def describe(node: ir.Node) -> str:
@@ -47,7 +47,7 @@ def describe(node: ir.Node) -> str:
     return f"node {name!r} ({operator if operator.isprintable() else ascii(operator)})"
 
 
-def uncovered(nodes: list[ir.Node]) -> EdgemlError:
+def uncovered(nodes: list[ir.Node]) -> NotExpressed:
     """Return the error that names every operator that has no function here, each at its first node."""
     first: dict[tuple[str, str], ir.Node] = {}
     for node in nodes:
@@ -58,4 +58,4 @@ def uncovered(nodes: list[ir.Node]) -> EdgemlError:
         if len(first) == 1
         else "these operators are not covered by the LiteRT writer"
     )
-    return EdgemlError(what, where=where, mend=_MEND)
+    return NotExpressed(what, where=where, mend=_MEND)
