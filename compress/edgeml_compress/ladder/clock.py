@@ -12,7 +12,7 @@ from edgeml_compress.exporting import write, write_float
 from edgeml_compress.judging.judge import scout
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.recipe import Recipe
-from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.errors import EdgemlError, NotWritten
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors
 from edgeml_targets.target import Target
@@ -42,6 +42,8 @@ class Clock:
         """
         try:
             return scout(self._artifact(recipe), self._settings, self._feed)
+        except NotWritten:
+            raise
         except EdgemlError:
             return math.inf
 
