@@ -34,6 +34,7 @@ CLEARLY_SLOWER: Final = 1.25  # than the fastest candidate when scouted: such a 
 OBVIOUS: Final = 0.8  # of float's latency: of one candidate at that pace, the least number of loads is sure enough
 SHORT_RACE_S: Final = 0.6
 RACE_S: Final = 1.2
+LEAST_TURNS: Final = 4  # of each candidate in each load
 
 
 ENOUGH_UNLABELLED: Final = 48
@@ -125,11 +126,12 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     budget = limits.budgets.get(target.name)
     names = entrants([f.judged() for f in figures], scouted, limits.max_drop, budget)
     obvious = len(names) == 2 and scouted[names[1]] <= OBVIOUS * scouted[names[0]]
-    pace = (SHORT_RACE_S, LEAST_LOADS) if obvious else (RACE_S, LOADS)
+    pace = (SHORT_RACE_S, LEAST_LOADS) if obvious else (race_seconds(names, scouted), LOADS)
     timed = _raced(figures, names, settings, pace, held, progress)
     others = missing([f.judged() for f in timed], limits.max_drop, budget)
     if others:
-        timed = _raced(figures, [*names, *others], settings, (RACE_S, LOADS), held, progress)
+        entered = [*names, *others]
+        timed = _raced(figures, entered, settings, (race_seconds(entered, scouted), LOADS), held, progress)
     raced = next(f.timing for f in timed if f.timing is not None)
     return Outcome(tuple(timed), (*notes, *raced.notes))
 
@@ -156,6 +158,11 @@ def _doubts(figures: Sequence[Figures], held: Held) -> Iterator[str]:
             f"Without labels the worst answer judges, and the worst of {count} held-back samples can be far from that of others: "
             f"give {3 * ENOUGH_UNLABELLED} samples or more, a third of which is held back."
         )
+
+
+def race_seconds(names: Sequence[str], scouted_us: Mapping[str, float]) -> float:
+    """Return how long a race lasts, in seconds: of slow candidates each load has its turns, too, or chance would choose."""
+    return max(RACE_S, LOADS * LEAST_TURNS * sum(scouted_us[name] for name in names) / 1e6)
 
 
 def _raced(
