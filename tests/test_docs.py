@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeml_targets.artifacts import EXPORT_FROM_TORCH
+from edgeml_targets.models import model_tensors, read_model
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
@@ -43,3 +46,15 @@ def test_the_five_lines_for_your_own_model_run(tiny_cnn: Path, tmp_path: Path) -
     for line in lines:
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, f"{line}\n{done.stderr[-1500:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/compress.md"])
+def test_a_pytorch_model_is_exported_as_the_page_shows(page: str, tmp_path: Path) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert block is not None and EXPORT_FROM_TORCH.split(": ", 1)[1].split(" with ")[0] in block[1]
+    net = "model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 4), torch.nn.Flatten(), torch.nn.LazyLinear(5))\n"
+    script = block[1].replace("torch.onnx.export", f"{net}model(example)\ntorch.onnx.export")
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert model_tensors(read_model(tmp_path / "model.onnx"))[0][0].shape == (-1, 3, 224, 224)

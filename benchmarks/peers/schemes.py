@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +27,17 @@ from edgeml_compress.candidates import static_int8
 from edgeml_compress.passes import Draft
 from edgeml_compress.preparation import prepare
 from edgeml_compress.recipe import apply
+from edgeml_targets.artifacts import reason
 from edgeml_targets.contract.encodings import Encodings
+from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.models import model_tensors, read_model
 from edgeml_targets.runtimes import find_runtime
-from edgeml_targets.target import Scheme, Target, find_target
+from edgeml_targets.target import OWN_TARGETS, Scheme, Target, find_target
 
 Array = npt.NDArray[Any]
+KEYS: Final = ("calibration", "inputs", "labels")
 EMULATED = """
 import sys, numpy as np
 from pathlib import Path
@@ -100,6 +103,27 @@ def cosine(a: Array, b: Array) -> float:
     return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
 
 
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays that `KEYS` names.
+
+    Raises:
+        EdgemlError: The file is no NPZ, or one of them is missing.
+    """
+    mend = f"write it with numpy.savez(path, {', '.join(f'{key}=...' for key in KEYS)})"
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise EdgemlError(f"cannot be read: {reason(error)}", where=str(path), mend=mend) from error
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        raise EdgemlError("one array, not an NPZ of several", where=str(path), mend=mend)
+    with found:
+        missing = [key for key in KEYS if key not in found.files]
+        if missing:
+            there = ", ".join(found.files) or "none"
+            raise EdgemlError(f"no array {', '.join(missing)}, there are {there}", where=str(path), mend=mend)
+        return {key: found[key] for key in KEYS}
+
+
 def main() -> None:
     """Make, run and time every variant, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,7 +135,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--only", default="", help="only variants whose name holds this")
     asked = parser.parse_args()
-    target, data = find_target(asked.target), np.load(asked.data)
+    try:
+        target, data = find_target(asked.target, Path(OWN_TARGETS)), read_arrays(asked.data)
+    except EdgemlError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
     settings = target.settings(threads=1)
     model = prepare(read_model(asked.model), where=str(asked.model)).model
     calibration = calibrate(model, {model_tensors(model)[0][0].name: data["calibration"]})

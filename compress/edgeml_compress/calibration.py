@@ -26,6 +26,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.contract.histogram import LOWEST_EXPONENT, Counter, Histogram, merge
 from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.models import load_weights
 
 SCHEMA: Final = "edgeml.calibration/2"
 BINS: Final = 2_048
@@ -200,7 +201,7 @@ def calibrate_parts(model: ir.Model, parts: Sequence[Samples], executor: Executo
         True
     """
     whole = model.clone()
-    ir.external_data.load_to_model(whole)  # the files beside a model are not where a worker looks
+    load_weights(whole)  # the files beside a model are not where a worker looks
     work = partial(_calibrate_part, ir.to_proto(whole).SerializeToString(), source)
     return reduce(merge_calibrations, executor.map(work, parts))
 

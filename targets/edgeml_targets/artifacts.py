@@ -12,6 +12,11 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
 
 MAKE_AGAIN: Final = "make it or fetch it again"
+EXPORT_FROM_TORCH: Final = (
+    'export it first: torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, '
+    'dynamic_shapes=({0: "batch"},)) with an example batch of 2 or more'
+)
+TORCH_SUFFIXES: Final = (".pt", ".pth", ".pt2")
 MOST_REASON_CHARACTERS: Final = 240
 _HEAD_BYTES: Final = 512
 
@@ -46,6 +51,13 @@ def what_it_is(head: bytes, wanted: str) -> str:
     if all(byte >= 32 or byte in b"\t\n\r" for byte in head) and head.isascii():
         return f"a text file, not {wanted}"
     return f"not {wanted}, or cut off"
+
+
+def is_torch(path: Path, head: bytes) -> bool:
+    """Tell by a file's name and its first bytes whether PyTorch wrote it; nothing is unpickled, which could run what is in it."""
+    pickled = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    zipped = head.startswith(b"PK\x03\x04") and (b"/data.pkl" in head or b"/data/" in head or b"archive_format" in head)
+    return path.suffix.lower() in TORCH_SUFFIXES or pickled or zipped
 
 
 def reason(error: BaseException) -> str:

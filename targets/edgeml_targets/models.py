@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from edgeml_targets.artifacts import MAKE_AGAIN, read_head, reason, what_it_is
+from edgeml_targets.artifacts import EXPORT_FROM_TORCH, MAKE_AGAIN, is_torch, read_head, reason, what_it_is
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.tensors import Tensor
@@ -20,6 +20,9 @@ from edgeml_targets.target import Target
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
+
+
+TORCH: Final = "a PyTorch file, not an ONNX file"
 
 
 def read_model(path: Path) -> ir.Model:
@@ -46,6 +49,8 @@ def read_model(path: Path) -> ir.Model:
         model = ir.load(path)
         _check_weights(model, path)
     except (DecodeError, ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
+        if is_torch(path, head):
+            raise EdgemlError(TORCH, where=str(path), mend=EXPORT_FROM_TORCH) from error
         raise EdgemlError(_why_not(path, head, error), where=str(path), mend=MAKE_AGAIN) from error
     if not model.graph.outputs:
         raise EdgemlError("the model has no outputs", where=str(path), mend=MAKE_AGAIN)
@@ -83,6 +88,21 @@ def model_tensors(model: ir.Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ..
     return inputs, tuple(_tensor(value, model) for value in model.graph.outputs)
 
 
+def load_weights(model: ir.Model) -> None:
+    """Read the weights that lie in files beside the model into it, in place.
+
+    onnx-ir's own `load_to_model` also closes each mapped file: that fails while an array that was handed out points into it, and
+    clones share the tensor whose file it closes.
+    """
+    import onnx_ir as ir
+
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            weight = value.const_value
+            if isinstance(weight, ir.ExternalTensor):
+                value.const_value = ir.Tensor(weight.numpy().copy(), name=weight.name, dtype=weight.dtype)
+
+
 def float_artifact(model: Path, target: Target, folder: Path) -> Path:
     """Return the file that a target's runtime loads for a model as it is, without compression.
 
@@ -94,9 +114,11 @@ def float_artifact(model: Path, target: Target, folder: Path) -> Path:
     Raises:
         EdgemlError: There is no such file, it is in another runtime's format, or the target lacks one of its operators.
     """
-    read_head(model)
+    head = read_head(model)
     if model.suffix == target.suffix:
         return model
+    if is_torch(model, head):
+        raise EdgemlError(TORCH, where=str(model), mend=EXPORT_FROM_TORCH)
     if model.suffix != ".onnx":
         what = f"a {model.suffix or 'nameless'} file, and {target.name} runs {target.suffix}"
         raise EdgemlError(what, where=str(model), mend="give the ONNX file, or a target of the artifact's own runtime")
@@ -120,7 +142,7 @@ def raise_opset(model: ir.Model, least: int) -> ir.Model:
         return model
     if any(isinstance(weight, ir.ExternalTensor) for weight in _weights(model)):
         model = model.clone()
-        ir.external_data.load_to_model(model)  # the converter sees a message, not the files beside it
+        load_weights(model)  # the converter sees a message, not the files beside it
     try:
         converted = onnx.version_converter.convert_version(ir.to_proto(model), least)
     except (RuntimeError, ValueError) as error:

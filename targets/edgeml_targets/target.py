@@ -24,6 +24,7 @@ HARDWARE: Final = Path(__file__).parent / "hardware"
 SCHEMES: Final = Path(__file__).parent / "schemes"
 COMMON_SCHEME: Final = "common"
 DEFAULT_TARGET: Final = "x86_64-onnxruntime"
+OWN_TARGETS: Final = "targets"  # the folder of a project's own descriptions
 
 
 class Described(pydantic.BaseModel):
@@ -201,14 +202,17 @@ def find_target(name: str, own: Path | None = None) -> Target:
     """Return a target by name.
 
     Raises:
-        EdgemlError: There is none of that name (the nearest is given), or its file is wrong.
+        EdgemlError: There is none of that name (the nearest is given, and where it was looked for), or its file is wrong.
     """
     for folder in _folders(own):
         if name in {path.stem for path in folder.glob("*.toml")}:
             return _read(folder / f"{name}.toml")
-    near = difflib.get_close_matches(name, target_names(own), n=1)
-    mend = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(target_names(own))}"
-    raise EdgemlError("no such target", where=name, mend=mend)
+    known = target_names(own)
+    begun = [full for full in known if name and full.startswith(name)]  # a name cut short
+    near = begun or difflib.get_close_matches(name, known, n=1)
+    mend = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(known)}"
+    places = "" if own is None else f" in {' or '.join(map(str, _folders(own)))}"
+    raise EdgemlError(f"no such target{places}", where=name, mend=mend)
 
 
 def _folders(own: Path | None) -> Sequence[Path]:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.tensors import Tensor
-from edgeml_targets.models import float_artifact, model_tensors, raise_opset, read_model
+from edgeml_targets.models import float_artifact, load_weights, model_tensors, raise_opset, read_model
 from edgeml_targets.runtimes import find_runtime
 from edgeml_targets.target import find_target
 
@@ -193,6 +193,41 @@ def test_old_operators_are_raised(opset: int, tmp_path: Path) -> None:
     assert raised.opset_imports[""] == 13
     assert model.opset_imports[""] == opset
     assert raise_opset(raised, 13) is raised
+
+
+def test_weights_are_read_into_a_clone_while_arrays_of_the_file_are_held(tiny_cnn: Path, tmp_path: Path) -> None:
+    model = read_model(with_external_data(tiny_cnn, tmp_path))
+    held = [v.const_value.numpy() for v in model.graph.initializers.values() if v.const_value is not None]
+    copies = [array.copy() for array in held]
+
+    clone = model.clone()
+    load_weights(clone)
+
+    loaded = [v.const_value for v in clone.graph.initializers.values() if v.const_value is not None]
+    assert not any(isinstance(weight, ir.ExternalTensor) for weight in loaded)
+    for array, copy, weight in zip(held, copies, loaded, strict=True):
+        np.testing.assert_array_equal(array, copy)
+        np.testing.assert_array_equal(weight.numpy(), copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("my.pt", b"PK\x03\x04" + bytes(26) + b"my/data.pklFB\x13\x00ZZ"),
+        ("mine.onnx", b"PK\x03\x04" + bytes(26) + b"e/data/weights/weight_0FB\x07\x00"),
+        ("old.bin", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."),
+        ("cut.pth", b"noise"),
+    ],
+)
+def test_a_file_of_pytorch_is_answered_with_how_to_export_it(name: str, head: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(head)
+
+    for read in (
+        lambda: read_model(tmp_path / name),
+        lambda: float_artifact(tmp_path / name, find_target("x86_64-litert"), tmp_path),
+    ):
+        with pytest.raises(EdgemlError, match=r"a PyTorch file.*torch\.onnx\.export\(.*dynamic_shapes"):
+            read()
 
 
 def with_external_data(model: Path, folder: Path) -> Path:

@@ -90,6 +90,14 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
         find_target("raspberypi5-onnxruntime")
 
 
+def test_a_name_cut_short_is_answered_with_what_begins_so_and_the_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(EdgemlError, match=r"did you mean x86_64-onnxruntime\?"):
+        find_target("x86_64-onnx")
+    with pytest.raises(EdgemlError) as caught:
+        find_target("mypc-onnxruntime", tmp_path)
+    assert str(tmp_path) in caught.value.what and "hardware" in caught.value.what
+
+
 def test_a_projects_own_description_stands_beside_ours(tmp_path: Path) -> None:
     (tmp_path / "bench-onnxruntime.toml").write_text(OWN)
 

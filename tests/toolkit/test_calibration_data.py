@@ -99,6 +99,29 @@ def test_wrong_samples_are_named_with_their_file(array: np.ndarray, message: str
         read_data(saved(tmp_path / "x.npy", array), ROW)
 
 
+@pytest.mark.parametrize(
+    ("shape", "wanted", "said"),
+    [
+        ((8, 8, 3), (-1, 3, 8, 8), r"numpy\.moveaxis\(samples, -1, -3\)"),
+        ((1, 8, 8, 3), (1, 3, 8, 8), r"numpy\.moveaxis\(samples, -1, -3\)"),
+        ((3, 8, 6), (-1, 8, 6, 3), r"numpy\.moveaxis\(samples, -3, -1\)"),
+        ((3, 8, 8), (8, 3, 8, 8), "takes 8 samples at once.*; export the model with a free batch or a batch of 1"),
+        ((1, 3, 8, 8), (8, 3, 8, 8), "takes 8 samples at once"),
+        ((5, 5, 5), (-1, 3, 8, 8), "give samples of the model's shape"),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_answered_with_what_would(
+    shape: tuple[int, ...], wanted: tuple[int, ...], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EdgemlError, match=said):
+        read_data(saved(tmp_path / "x.npy", np.zeros((9, *shape), np.float32)), (Tensor("x", "float32", wanted),))
+
+
+def test_the_way_out_that_is_told_for_channels_last_fits(tmp_path: Path) -> None:
+    samples = np.moveaxis(np.zeros((9, 8, 8, 3), np.float32), -1, -3)
+    assert read_data(saved(tmp_path / "x.npy", samples), IMAGE).samples["x"].shape == (9, 3, 8, 8)
+
+
 def test_floats_are_not_taken_for_integers(tmp_path: Path) -> None:
     with pytest.raises(EdgemlError, match="samples of float64 do not fit input x of int64"):
         read_data(saved(tmp_path / "x.npy", np.zeros((8, 4))), (Tensor("x", "int64", (-1, 4)),))

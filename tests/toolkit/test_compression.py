@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from edgeml.bundling import bundle_project
@@ -26,6 +27,7 @@ from edgeml.project import Compression as Limits
 from edgeml.train.imported import import_model
 from edgeml_compress import Compression
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.target import HARDWARE
 
 HERE, ELSEWHERE = "x86_64-onnxruntime", "raspberrypi5-onnxruntime"
 COMMAND = str(Path(sys.executable).parent / "edgeml")
@@ -113,6 +115,47 @@ def test_a_folder_that_cannot_be_written_to_is_named(work: Path) -> None:
     (work / "file").write_text("in the way")
     done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--target", ELSEWHERE, "--out", "file/out")
     assert done.returncode == 2 and "file/out" in done.stderr.splitlines()[-1]
+
+
+def test_a_file_in_the_way_of_the_folder_is_told_before_anything_is_read(work: Path) -> None:
+    with pytest.raises(EdgemlError, match=r"my\.onnx is a file, not a folder"):
+        (work / "my.onnx").write_text("in the way")
+        compress_file(Path("none.onnx"), Path("x.npy"), [ELSEWHERE], Path("my.onnx"))
+    assert (work / "my.onnx").read_text() == "in the way"
+
+
+RUNTIMES = [
+    "x86_64-litert",
+    *(pytest.param(f"x86_64-{name}", marks=pytest.mark.slow) for name in ("onnxruntime", "openvino")),
+]
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_weights_beside_the_file_are_compressed_with_labels_for_every_runtime(target: str, work: Path) -> None:
+    """As `torch.onnx.export` writes them by default."""
+    model = onnx.load("tiny.onnx")
+    onnx.save(model, "beside.onnx", save_as_external_data=True, location="beside.onnx.data", size_threshold=0)
+    np.save("y.npy", np.arange(60) % 10)
+    found = compress_file(
+        Path("beside.onnx"), Path("x.npy"), [target], Path("out"), options=Options(labels=Path("y.npy"))
+    )
+    assert {c.name for c in found.targets[0].candidates} >= {"float32", "int8"}
+
+
+def test_a_projects_own_target_is_found_from_its_folder_and_from_elsewhere(work: Path) -> None:
+    (work / "shop" / "targets").mkdir(parents=True)
+    text = (HARDWARE / f"{ELSEWHERE}.toml").read_text()
+    (work / "shop" / "targets" / "mypc-onnxruntime.toml").write_text(text)
+    asked = ("compress", "../tiny.onnx", "--calibration", "../x.npy", "--target", "mypc-onnxruntime", "--json")
+    done = subprocess.run(
+        [COMMAND, *asked], capture_output=True, text=True, timeout=120, check=False, cwd=work / "shop"
+    )
+    assert done.returncode == 0, done.stderr
+    assert msgspec.json.decode(done.stdout, type=Compression).targets[0].target == "mypc-onnxruntime"
+    benched = edgeml("bench", "tiny.onnx", "--target", "mypc-onnxruntime", "--project", "shop")
+    assert benched.returncode == 2 and "mypc-onnxruntime" in benched.stderr and "no such target" not in benched.stderr
+    missed = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--target", "mypc-onnxruntime")
+    assert missed.returncode == 2 and "no such target in targets or " in missed.stderr
 
 
 def test_options_reach_the_choice(work: Path) -> None:

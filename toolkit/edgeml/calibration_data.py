@@ -263,13 +263,8 @@ def _fitted(array: npt.NDArray[Any], tensor: Tensor, where: Path) -> npt.NDArray
     """
     shape, rank = array.shape[1:], len(tensor.shape)
     as_batch = (1, *shape) if len(shape) == rank - 1 else shape
-    fits = array.ndim > 0 and len(as_batch) == rank
-    if not fits or any(wanted not in (-1, size) for wanted, size in zip(tensor.shape, as_batch, strict=True)):
-        wanted = ", ".join("any" if size < 0 else str(size) for size in tensor.shape)
-        what = f"samples of shape {list(shape)} do not fit input {tensor.name} ({wanted})"
-        raise EdgemlError(
-            what, where=str(where), mend="give samples of the model's shape, the first axis counting them"
-        )
+    if array.ndim == 0 or not _fits(as_batch, tensor.shape):
+        raise _misfit(shape, tensor, where)
     if not np.can_cast(array.dtype, tensor.dtype, casting="same_kind"):
         what = f"samples of {_type_name(array.dtype)} do not fit input {tensor.name} of {tensor.dtype}"
         raise EdgemlError(what, where=str(where), mend="give samples of the model's element type")
@@ -279,6 +274,30 @@ def _fitted(array: npt.NDArray[Any], tensor: Tensor, where: Path) -> npt.NDArray
             what = f"sample {broken} of {tensor.name} holds a value that is not finite (NaN or infinity)"
             raise EdgemlError(what, where=str(where), mend="replace the value or leave the sample out")
     return array.astype(tensor.dtype, copy=False)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, size) for want, size in zip(wanted, shape, strict=True))
+
+
+def _misfit(shape: tuple[int, ...], tensor: Tensor, where: Path) -> EdgemlError:
+    """Return the error for samples of a shape that the input does not take; the way out fits what the shape shows."""
+    full, wanted = tensor.shape, ", ".join("any" if size < 0 else str(size) for size in tensor.shape)
+    what = f"samples of shape {list(shape)} do not fit input {tensor.name} ({wanted})"
+    mend = "give samples of the model's shape, the first axis counting them"
+    single = shape[1:] if len(shape) == len(full) and shape[0] == 1 else shape
+    if full and full[0] > 1 and _fits(single, full[1:]):
+        what = f"input {tensor.name} ({wanted}) takes {full[0]} samples at once, and these are single ones"
+        mend = "export the model with a free batch or a batch of 1"
+    elif len(single) >= 3 and len(full) == len(single) + 1:
+        for to, moved in (
+            ("(samples, -1, -3)", (*single[:-3], single[-1], *single[-3:-1])),
+            ("(samples, -3, -1)", (*single[:-3], *single[-2:], single[-3])),
+        ):
+            if _fits(moved, full[1:]):
+                mend = f"move the axis of the channels to where the model has it: numpy.moveaxis{to}"
+                break
+    return EdgemlError(what, where=str(where), mend=mend)
 
 
 def _type_name(dtype: np.dtype[Any]) -> str:

@@ -24,7 +24,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of, write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.models import model_tensors, read_model
-from edgeml_targets.target import DEFAULT_TARGET, find_target
+from edgeml_targets.target import DEFAULT_TARGET, Target, find_target
 
 REPORT: Final = "report.html"
 
@@ -39,6 +39,7 @@ class Options:
         max_drop: Points of accuracy (a point is 0.01) that an artifact may lose.
         budget: What every target may spend.
         command: The command line, for the report.
+        own: A folder of target descriptions beside ours, a project's `targets/`.
         recipe: TOML of the candidate that `rebuild_file` makes again; `compress_file` searches and heeds none.
         sensitivity: Measure what each layer costs alone in integers, for every target, whether the search asked or not.
     """
@@ -50,6 +51,7 @@ class Options:
     command: str = ""
     sensitivity: bool = False
     recipe: Path | None = None
+    own: Path | None = None
 
 
 def compress_file(
@@ -78,7 +80,8 @@ def compress_file(
         >>> compress_file(Path("kws.onnx"), Path("samples.npy"), ["x86_64-litert"], Path("out")).targets[0].chosen
         'int8'
     """
-    found = [find_target(name) for name in dict.fromkeys(targets or [DEFAULT_TARGET])]
+    found = _found(targets, options)
+    _check_out(out)
     inputs, _ = model_tensors(read_model(model))
     if not inputs:
         raise EdgemlError("the model takes no inputs", where=str(model), mend="give a model with one or more")
@@ -141,11 +144,13 @@ def rebuild_file(
         EdgemlError: The recipe is none, or of another model; see `compress_file`.
     """
     wanted = _read_recipe(options.recipe)
+    wanted_by = _found(targets, options)
+    _check_out(out)
     inputs, _ = model_tensors(read_model(model))
     given = read_data(calibration, inputs, labels=options.labels, preprocess=options.preprocess)
     data = _shared_out(given, calibration)
     found = []
-    for target in (find_target(name) for name in dict.fromkeys(targets or [DEFAULT_TARGET])):
+    for target in wanted_by:
         path = out / target.name / f"{model.stem}.{wanted.name}{target.suffix}"
         note = rebuild(model, data, wanted, target, path, progress=progress)
         found.append(
@@ -159,6 +164,17 @@ def rebuild_file(
             )
         )
     return Rebuilding(model=os.path.relpath(model), artifacts=tuple(found))
+
+
+def _found(names: Sequence[str], options: Options) -> list[Target]:
+    return [find_target(name, options.own) for name in dict.fromkeys(names or [DEFAULT_TARGET])]
+
+
+def _check_out(out: Path) -> None:
+    """Refuse before anything is measured where nothing could be written."""
+    there = next((path for path in (out, *out.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise EdgemlError(f"{there} is a file, not a folder", where=str(out), mend="give another folder with --out")
 
 
 def _read_recipe(recipe: Path | None) -> Recipe:

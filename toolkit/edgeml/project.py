@@ -15,7 +15,7 @@ from edgeml.project_errors import nearest_key, schema_error, syntax_error, value
 from edgeml.train.zoo import network_names
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
-from edgeml_targets.target import Described, Target, find_target
+from edgeml_targets.target import OWN_TARGETS, Described, Target, find_target
 
 FILE: Final = "edgeml.toml"
 GATES: Final = Path(__file__).parent / "gates"
@@ -246,7 +246,7 @@ class Project(Described):
 
     def target(self, name: str) -> Target:
         """Return a target by name; the project's own folder `targets/` is looked through first."""
-        return find_target(name, self.root / "targets")
+        return find_target(name, self.root / OWN_TARGETS)
 
 
 def load_project(folder: Path = Path()) -> Project:

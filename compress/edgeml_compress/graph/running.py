@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
 from edgeml_compress.graph.layers import name_of
+from edgeml_targets.models import load_weights
 from edgeml_targets.runtimes.onnxruntime import errors
 
 S = TypeVar("S")
@@ -47,7 +48,7 @@ def open_session(model: ir.Model, outputs: Sequence[str] | None = None, *, threa
     exposed = model.clone() if outputs is None else _exposing(model, outputs)
     size = sum(v.const_value.nbytes for v in exposed.graph.initializers.values() if v.const_value is not None)
     if size < MOST_MESSAGE_BYTES:
-        ir.external_data.load_to_model(exposed)  # a message cannot point to a file beside it
+        load_weights(exposed)  # a message cannot point to a file beside it
         content = ir.to_proto(exposed).SerializeToString()
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.exporters.onnx_writer.activations import write_activations
 from edgeml_targets.exporters.onnx_writer.graph import GraphWriter, narrow_enough
 from edgeml_targets.exporters.onnx_writer.weights import write_weights
-from edgeml_targets.models import check_rules, raise_opset
+from edgeml_targets.models import check_rules, load_weights, raise_opset
 
 MOST_ONE_FILE_BYTES: Final = (2 << 30) - (16 << 20)  # protobuf ends at 2 GiB; the graph itself needs a little
 _LEAST_OPSET: Final = 13  # channel axes of QuantizeLinear and DequantizeLinear
@@ -96,7 +96,7 @@ def _save(model: ir.Model, path: Path) -> None:
     if size > MOST_ONE_FILE_BYTES:
         _save_with_data(model, path)
         return
-    ir.external_data.load_to_model(model)  # an artifact is one file, wherever the float model's weights lay
+    load_weights(model)  # an artifact is one file, wherever the float model's weights lay
     proto = ir.to_proto(model)
     try:
         check_rules(proto)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from edgeml.cli.options import AsJson, TargetName, Threads
+from edgeml.cli.options import AsJson, ProjectFolder, TargetName, Threads
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,14 +70,15 @@ def bench(
     target: TargetName = DEFAULT_TARGET,
     threads: Threads = None,
     input_file: InputFile = None,
+    project: ProjectFolder = Path(),
     json: AsJson = False,
 ) -> None:
     """Measure how fast a model is. Example: edgeml bench kws.onnx --target x86_64-onnxruntime"""
     from edgeml.cli.terminal import Steps
     from edgeml_bench import measure
-    from edgeml_targets.target import find_target
+    from edgeml_targets.target import OWN_TARGETS, find_target
 
-    wanted = find_target(target)
+    wanted = find_target(target, project / OWN_TARGETS)
     found = measure(model, wanted, threads=threads, inputs=_inputs(input_file), progress=Steps())
     if json:
         typer.echo(found.to_json())
@@ -93,14 +94,15 @@ def compare(
     threads: Threads = None,
     input_file: InputFile = None,
     report: ReportFile = None,
+    project: ProjectFolder = Path(),
     json: AsJson = False,
 ) -> None:
     """Tell whether B is faster than A: timed in turns, each loaded anew. Example: edgeml bench compare a.onnx b.onnx"""
     from edgeml.cli.terminal import Steps
     from edgeml_bench import compare
-    from edgeml_targets.target import find_target
+    from edgeml_targets.target import OWN_TARGETS, find_target
 
-    wanted = find_target(target)
+    wanted = find_target(target, project / OWN_TARGETS)
     found = compare(a, b, wanted, threads=threads, inputs=_inputs(input_file), progress=Steps())
     if report is not None:
         from edgeml.report.comparison import write

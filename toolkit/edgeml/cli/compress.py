@@ -105,6 +105,7 @@ def compress(
     from edgeml.compression import Options, compress_file, compress_project, rebuild_file
     from edgeml.project import Budget, load_project
     from edgeml.stages import judge_latest
+    from edgeml_targets.target import OWN_TARGETS
 
     command = shlex.join(["edgeml", *sys.argv[1:]])
     if model is None:
@@ -118,7 +119,8 @@ def compress(
         return
     samples = _samples_of(model, calibration)
     budget = Budget(size_bytes=max_size_bytes, latency_ms=max_latency_ms)
-    options = Options(labels, preprocess, 1.0 if max_drop is None else max_drop, budget, command, sensitivity, recipe)
+    drop = 1.0 if max_drop is None else max_drop
+    options = Options(labels, preprocess, drop, budget, command, sensitivity, recipe, project / OWN_TARGETS)
     if recipe is not None:
         _show_rebuilt(rebuild_file(model, samples, target or [], out, options=options, progress=Steps()), json=json)
         return
