@@ -14,9 +14,10 @@ from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.left_in_float import left_in_float
 from edgeml_compress.recipe import Recipe
-from edgeml_compress.results import LayerForm
+from edgeml_compress.results import LayerForm, recipe_file
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError, NotWritten
+from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.target import Target
 
 
@@ -33,13 +34,13 @@ class Made:
 
 
 def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path) -> tuple[list[Made], list[str]]:
-    """Export float32 and every candidate for a target into `folder`.
+    """Export float32 and every candidate for a target into `folder`, each candidate with its recipe beside it.
 
     Args:
         trials: Make what recipes make of the model, for the target's scheme.
         target: Whom for.
         recipes: The candidates' own.
-        folder: For artifacts.
+        folder: For artifacts and recipes.
 
     Returns:
         The candidates, float32 first, and notes: what had to be fixed and for which, and a line for each candidate that was left out or is
@@ -74,6 +75,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             refused = refused or error
             notes.append(f"{recipe.name} was left out: {error.what} ({error.where}).")
             continue
+        write_atomic(recipe_file(artifact), recipe.to_toml().encode())
         known.append((recipe.name, draft.encodings))
         told[recipe.name] = fixed.note
         layers = forms(draft.model, draft.encodings)

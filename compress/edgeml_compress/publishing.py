@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeml_compress.results import RESULT, Compression
+from edgeml_compress.results import RESULT, CandidateResult, Compression, recipe_file
 from edgeml_targets.contract.files import fsync_folder, sha256_of, told
 
 
@@ -46,16 +46,23 @@ def publish(stage: Path, out: Path, used: Collection[Path] = ()) -> None:
 
 
 def _published(out: Path) -> list[Path]:
-    """Return the artifacts that the result in `out` names and that an earlier run put there; none where it is unreadable."""
+    """Return the files of the candidates of the result in `out` that an earlier run put there; none where it is unreadable."""
     try:
         done = msgspec.json.decode((out / RESULT).read_bytes(), type=Compression)
     except (FileNotFoundError, msgspec.DecodeError):
         return []
-    found = {(out / c.artifact).resolve(): c.sha256 for target in done.targets for c in target.candidates}
-    return [
+    found = {(out / c.artifact).resolve(): c for target in done.targets for c in target.candidates}
+    inside = [(path, c) for path, c in found.items() if path.is_relative_to(out.resolve())]
+    artifacts = [
         path
-        for path, sha256 in found.items()
-        if path.is_relative_to(out.resolve())
-        and path.is_file()
-        and sha256 == sha256_of(path) != done.model_sha256  # a float model may be the user's own file
+        for path, c in inside
+        if path.is_file()
+        and c.sha256 == sha256_of(path) != done.model_sha256  # a float model may be the user's own file
     ]
+    return [*artifacts, *(recipe_file(path) for path, c in inside if _has_recipe(path, c))]
+
+
+def _has_recipe(artifact: Path, candidate: CandidateResult) -> bool:
+    """Tell whether the recipe beside an artifact is the candidate's, unchanged."""
+    file = recipe_file(artifact)
+    return bool(candidate.recipe) and file.is_file() and file.read_bytes() == candidate.recipe.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -11,13 +12,25 @@ from edgeml_bench import Machine
 SCHEMA: Final = "edgeml.compress/1"
 RESULT: Final = "compression.json"  # beside the artifacts; who calls `compress` writes it, when they are all there
 
+RECIPE_SUFFIX: Final = ".recipe.toml"  # behind an artifact's name, beside it
+
+
+def recipe_file(artifact: Path) -> Path:
+    """Return where the recipe lies that makes an artifact again; beside float32 lies none.
+
+    Example:
+        >>> recipe_file(Path("out/x86_64-onnxruntime/kws.int8.onnx")).name
+        'kws.int8.onnx.recipe.toml'
+    """
+    return artifact.with_name(artifact.name + RECIPE_SUFFIX)
+
 
 class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate for one target, and what was measured of it.
 
     Args:
         name: `float32`, `int8`, ...
-        artifact: Its file, relative to the current folder.
+        artifact: Its file, relative to the current folder; in a written `compression.json` to that file's folder.
         size_bytes: The file's size.
         p50_us: Median latency of one inference; `None` where the target can't be measured here, and when it was not raced.
         accuracy: Share of right answers on the held-back samples, 0 to 1; `None` without labels.
@@ -29,7 +42,7 @@ class CandidateResult(msgspec.Struct, frozen=True, kw_only=True):
         ratio, ratio_low, ratio_high: Its p50 over float's, with the 95 % interval; `None` when it was not raced.
         loads, inferences: What the latency rests on; 0 when it was not raced.
         sha256: The file's.
-        recipe: The recipe that makes it again, TOML; empty for float32.
+        recipe: The recipe that makes it again, TOML, as in its `recipe_file`; empty for float32.
         kept: What it computes in float, or could not store smaller, and why, a line a node: "Conv conv_3: its weight is ...". A
             candidate that computes in integers nowhere, or only with scales found at run time, has lines for its layers alone.
         notes: What else its passes could not do, and why: "MatMul fc: has no bias to correct".
@@ -157,7 +170,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True):
     """What compression found and made, for all targets.
 
     Args:
-        model: The float model's file, relative to the current folder.
+        model: The float model's file; all paths are relative to what `CandidateResult.artifact` is.
         report: The HTML report's file, or `None` while there is none.
         evaluation_samples: Held-back samples, on which every figure rests.
         range_samples, validation_samples: What ranges were drawn from, and chosen by.

@@ -49,6 +49,7 @@ def test_every_candidate_lies_where_the_result_says(done: tuple[Compression, Pat
             if candidate.name != "float32":
                 name = f"tiny_cnn.{candidate.name}.onnx"
                 assert Path(candidate.artifact).resolve() == (out / target.target / name).resolve()
+                assert (out / target.target / f"{name}.recipe.toml").read_text() == candidate.recipe
     assert [p.name for p in out.parent.iterdir()] == ["out"]  # nothing of the work is left
 
 

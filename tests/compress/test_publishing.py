@@ -10,7 +10,7 @@ import pytest
 
 from edgeml_bench import machine
 from edgeml_compress.publishing import publish
-from edgeml_compress.results import RESULT, CandidateResult, Compression, TargetResult
+from edgeml_compress.results import RESULT, CandidateResult, Compression, TargetResult, recipe_file
 
 TARGET = "x86_64-onnxruntime"
 
@@ -20,8 +20,10 @@ def sha256(content: str) -> str:
 
 
 def result(model: str, **artifacts: str) -> bytes:
-    """A result whose candidates' artifacts hold their own paths, relative to its folder."""
-    made = [CandidateResult(name=n, artifact=a, size_bytes=len(a), sha256=sha256(a)) for n, a in artifacts.items()]
+    """A result whose candidates' artifacts hold their own paths, relative to its folder; recipes are their names."""
+    made = [
+        CandidateResult(name=n, artifact=a, size_bytes=len(a), sha256=sha256(a), recipe=n) for n, a in artifacts.items()
+    ]
     target = TargetResult(
         target=TARGET,
         title="here",
@@ -85,6 +87,20 @@ def test_artifacts_that_only_an_earlier_result_names_are_gone(folders: tuple[Pat
     (out / RESULT).write_bytes(result("b.onnx", **{str(i): name for i, name in enumerate(names)}))
     publish(stage, out)
     assert left(out) == ["notes.txt", f"{TARGET}/b.int8.onnx", f"{TARGET}/mine.onnx"]
+
+
+def test_recipes_go_with_their_artifacts_but_for_those_that_changed(folders: tuple[Path, Path]) -> None:
+    stage, out = folders
+    artifacts = {name: f"{TARGET}/b.{name}.onnx" for name in ("int8-mixed", "float16", "int8")}
+    fill(out, *artifacts.values())
+    for name, artifact in artifacts.items():
+        recipe_file(out / artifact).write_text(name)
+    recipe_file(out / artifacts["float16"]).write_text("edited")
+    recipe_file(stage / artifacts["int8"]).write_text("new")
+    (out / RESULT).write_bytes(result("b.onnx", **artifacts))
+    publish(stage, out)
+    assert left(out) == [f"{TARGET}/b.{n}" for n in ("float16.onnx.recipe.toml", "int8.onnx", "int8.onnx.recipe.toml")]
+    assert recipe_file(out / artifacts["int8"]).read_text() == "new"
 
 
 def test_no_model_of_the_user_is_removed(folders: tuple[Path, Path]) -> None:

@@ -138,6 +138,8 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
 
 def _doubts(figures: Sequence[Figures], held: Held) -> Iterator[str]:
     """Yield what the held-back samples cannot tell."""
+    if held.labels is not None and figures[0].accuracy is not None:
+        yield from no_better_than_chance(figures[0].accuracy, held.labels)
     left_out = max(f.fidelity.left_out for f in figures)
     if left_out:
         one = left_out == 1
@@ -158,6 +160,25 @@ def _doubts(figures: Sequence[Figures], held: Held) -> Iterator[str]:
             f"Without labels the worst answer judges, and the worst of {count} held-back samples can be far from that of others: "
             f"give {3 * ENOUGH_UNLABELLED} samples or more, a third of which is held back."
         )
+
+
+def no_better_than_chance(accuracy: Accuracy, labels: Labels) -> Iterator[str]:
+    """Yield a doubt where the float model's own accuracy does not lie, with its whole interval, above always naming one class.
+
+    Whatever loses nothing against such a model proves nothing.
+
+    Args:
+        accuracy: The float model's.
+        labels: Classes of the same samples, (samples,).
+    """
+    most_frequent = int(np.unique(labels, return_counts=True)[1].max(initial=0)) / max(1, len(labels))
+    if accuracy.low > most_frequent:
+        return
+    beside = "no more" if accuracy.share <= most_frequent else "not clearly more"
+    yield (
+        f"The float model itself is right on {accuracy.share:.1%} of {accuracy.samples:,} held-back samples, {beside} than guessing "
+        f"would be (the most frequent class: {most_frequent:.1%}): check labels and preprocessing."
+    ).replace("%", " %")
 
 
 def race_seconds(names: Sequence[str], scouted_us: Mapping[str, float]) -> float:
