@@ -16,6 +16,7 @@ from edgeml_targets.models import model_tensors, read_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PACKAGE_PATH = re.compile(r"[\w/]*\bedgeml_\w+/[\w/.-]+")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -23,6 +24,12 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 def test_every_link_leads_to_a_file(page: Path) -> None:
     broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_paths_of_packages_begin_at_the_root(page: Path) -> None:
+    paths = PACKAGE_PATH.findall(page.read_text())  # of some files a how-to says that they are to be written
+    assert [path for path in paths if not (ROOT / path).parent.is_dir()] == []
 
 
 def test_the_readme_names_the_two_commands() -> None:

@@ -15,7 +15,7 @@ from edgeml.data import Dataset, open_dataset
 from edgeml.model import Model, latest_model
 from edgeml.project import Budget, Project
 from edgeml.report.compression import write as write_report
-from edgeml.report.compression_words import times_faster
+from edgeml.report.compression_words import accuracy_kept, times_faster
 from edgeml_compress import CalibrationData, Compression, Limits, Recipe, TargetResult, compress, rebuild
 from edgeml_compress.judging.layer_costs import with_layer_costs
 from edgeml_compress.results import RESULT
@@ -294,7 +294,7 @@ def _judged(compression: Compression) -> str:
     if over:
         return f"{over} of {len(compression.targets)} over budget"
     if compression.labelled:
-        return f"within the budget of {compression.max_drop:.1f} points"
+        return accuracy_kept(compression)
     return f"worst cosine {_span([t.cosine_min for t in compression.targets], '{:.4f}') or 'not judged'}"
 
 

@@ -162,6 +162,9 @@ def everything() -> dict[str, Compression]:
             model=HOSTILE,
         ),
         "far off": compression(target(broken)),
+        "insufficient": compression(
+            target(tuple(msgspec.structs.replace(c, drop_evidence="insufficient", kept=KEPT[:5]) for c in usual()))
+        ),
         "no budget": compression(target(usual()), max_drop=0.0),
         "few layers": compression(weighed(target(usual()), 3), target(usual(), name="x86_64-litert")),
         "many layers": compression(

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from results import candidate, compression, everything, target, usual
 
+from edgeml.compression import summary
 from edgeml.report import compression as report
 from edgeml.report import compression_words as words
 from edgeml_targets.contract.errors import EdgemlError
@@ -61,7 +62,7 @@ def test_an_unmet_budget_comes_first() -> None:
     over = msgspec.structs.replace(target(usual()), unmet="int8 takes 289,000 bytes, the budget is 50,000")
     result = compression(over, target(usual(), name="x86_64-litert"))
     assert words.headline(result).startswith("No candidate meets the budget on 1 of 2 targets: x86_64-onnxruntime")
-    assert words.verdict(over) == ("bad", "over a budget")
+    assert words.verdict(over)[:2] == ("bad", "over a budget")
 
 
 def test_without_labels_the_cosine_stands_for_accuracy(tmp_path: Path) -> None:
@@ -83,3 +84,12 @@ def test_a_report_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgemlError, match="file"):
         report.write(everything()["usual"], tmp_path / "file" / "report.html")
+
+
+def test_too_few_samples_are_no_meeting_of_the_budget() -> None:
+    """The table, the lead and the terminal say one thing."""
+    chosen = msgspec.structs.replace(candidate("int8", size=300_000, p50_us=400.0), drop_evidence="insufficient")
+    found = compression(target((*usual()[:1], chosen)))
+    assert words.verdict(found.targets[0])[0] == "few" and words.verdict(found.targets[0]).brief == "too few samples"
+    assert "by estimate, with too few samples to be sure" in plain(words.lead(found))
+    assert "by estimate, with too few samples to be sure" in summary(found)

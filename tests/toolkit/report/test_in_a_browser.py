@@ -54,6 +54,25 @@ def test_a_compression_report_is_whole(name: str, width: int, tmp_path: Path, lo
     check(look(tmp_path / "report.html", width))
 
 
+@pytest.mark.parametrize("name", ["insufficient", "long names", "many layers"])
+def test_no_name_of_a_figure_breaks_on_a_phone(name: str, tmp_path: Path, browser: Any) -> None:
+    """With a list of what stays in float beside it, `Candidate` stood letter by letter."""
+    compression.write(RESULTS[name], tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    narrow = page.evaluate(
+        """[...document.querySelectorAll('td[data-name]')].filter((cell) => {
+            const style = getComputedStyle(cell, '::before'), pen = document.createElement('canvas').getContext('2d');
+            pen.font = style.font;
+            return parseFloat(style.width) < pen.measureText(cell.dataset.name).width - 1;
+        }).map((cell) => cell.dataset.name)"""
+    )
+    assert narrow == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1200, 400])
 def test_a_comparison_report_is_whole(
     width: int, compared: Comparison, tmp_path: Path, look: Callable[..., Any]

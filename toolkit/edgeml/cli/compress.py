@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -50,7 +52,7 @@ RecipeFile = Annotated[
     typer.Option(
         "--recipe",
         rich_help_panel=DONE,
-        help="TOML of a candidate, from a report: make that one again, search nothing.",
+        help="A candidate's TOML, as it lies beside each artifact: make that one again, search nothing.",
     ),
 ]
 Sensitivity = Annotated[
@@ -187,12 +189,26 @@ def _print(done: Compression, *, layers: bool) -> None:
     if layers:
         _print_layers(done)
     headline(summary(done))
+    _print_float(done)
     if done.preprocessing:
         typer.echo(f"Images    {done.preprocessing}")
     typer.echo(f"Report    {done.report}")
     first, *more = [t.artifact for t in done.targets]
     typer.echo(f"Artifacts {first}{f' and {len(more)} more' if more else ''}")
     _print_notes(done)
+
+
+def _print_float(done: Compression) -> None:
+    """Print how often the float model itself is right: beside one that only guesses, no candidate loses anything."""
+    from edgeml.figures import number, percent
+
+    plain = done.targets[0].candidate("float32")
+    if plain.accuracy is not None and plain.accuracy_low is not None and plain.accuracy_high is not None:
+        between = f"{number(100 * plain.accuracy_low, 1)} to {number(100 * plain.accuracy_high, 1)}"
+        share = percent(plain.accuracy)
+        typer.echo(
+            f"Float     right on {share} of {done.evaluation_samples:,} held-back samples (95 % interval {between})"
+        )
 
 
 def _print_layers(done: Compression) -> None:
@@ -219,32 +235,53 @@ def _print_layers(done: Compression) -> None:
         table(header, rows, left=3)
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A target's cells; `judged` is `points` or `cosine`, `between` the interval of points, empty for a cosine."""
+
+    target: str
+    chosen: str
+    p50: str
+    faster: str
+    size: str
+    smaller: str
+    judged: str
+    value: str
+    between: str
+    verdict: tuple[str, str]
+
+    def in_one_line(self) -> dict[str, Any]:
+        """Return the cells by their header."""
+        judged = (
+            {f"{self.judged} (95 %)": f"{self.value} ({self.between})"} if self.between else {self.judged: self.value}
+        )
+        return self._beside(
+            {"p50": self.p50, "faster": self.faster, "size": self.size, "smaller": self.smaller} | judged
+        )
+
+    def in_two_lines(self) -> dict[str, Any]:
+        """Return the same with what belongs together below each other."""
+        judged = (
+            (f"{self.judged}\n95 %", f"{self.value}\n{self.between}") if self.between else (self.judged, self.value)
+        )
+        pairs = {"p50\nfaster": f"{self.p50}\n{self.faster}", "size\nsmaller": f"{self.size}\n{self.smaller}"}
+        return self._beside(pairs | dict([judged]))
+
+    def _beside(self, figures: dict[str, Any]) -> dict[str, Any]:
+        return {"target": self.target, "chosen": self.chosen} | figures | {"": self.verdict}
+
+
 def _fitting(done: Compression) -> tuple[list[str], list[list[Any]]]:
-    """Return the table's header and rows, without the columns that say least where it would be too wide."""
-    from edgeml.cli.terminal import GAP, table_width
+    """Return the table's header and rows in the plainest form that is not too wide; where none is, `table` prints lines of them."""
+    from edgeml.cli.terminal import fits
 
-    header = [
-        "target",
-        "chosen",
-        "p50",
-        "faster",
-        "size",
-        "smaller",
-        "points (95 %)" if done.labelled else "cosine",
-        "",
-    ]
     rows = [_row(t, done) for t in done.targets]
-    for column in ("smaller", "faster"):
-        widths = [max(_width(cell) for cell in cells) for cells in zip(header, *rows, strict=True)]
-        if sum(widths) + GAP * (len(widths) - 1) <= table_width():
-            break
-        i = header.index(column)
-        header, rows = header[:i] + header[i + 1 :], [row[:i] + row[i + 1 :] for row in rows]
-    return header, rows
-
-
-def _width(cell: Any) -> int:
-    return len(cell[0]) + 2 if isinstance(cell, tuple) else len(str(cell))
+    short = [dataclasses.replace(row, between="") for row in rows]
+    forms = [[row.in_one_line() for row in of] for of in (rows, short)] + [
+        [row.in_two_lines() for row in of] for of in (rows, short)
+    ]
+    tables = [(list(form[0]), [list(cells.values()) for cells in form]) for form in forms]
+    return next((t for t in tables if fits(*t)), tables[0])
 
 
 def _print_notes(done: Compression) -> None:
@@ -260,30 +297,34 @@ def _print_notes(done: Compression) -> None:
         say(f"{where}{note}")
 
 
-def _row(result: TargetResult, done: Compression) -> list[Any]:
+def _row(result: TargetResult, done: Compression) -> _Row:
     from edgeml.figures import kilobytes, milliseconds, number
-    from edgeml.report.compression_words import times_faster
+    from edgeml.report.compression_words import times_faster, verdict
 
-    gain = times_faster(result)
-    return [
-        result.target,
-        result.chosen,
-        milliseconds(result.p50_us),
-        number(gain, 2, "×"),
-        kilobytes(result.size_bytes),
-        number(result.float_size_bytes / result.size_bytes, 1, "×"),
-        _accuracy(result, done),
-        ("over budget", "bad") if result.unmet else ("in budget", "ok"),
-    ]
+    said = verdict(result)
+    value, between = _judged(result, done)
+    return _Row(
+        target=result.target,
+        chosen=result.chosen,
+        p50=milliseconds(result.p50_us),
+        faster=number(times_faster(result), 2, "×"),
+        size=kilobytes(result.size_bytes),
+        smaller=number(result.float_size_bytes / result.size_bytes, 1, "×"),
+        judged="points" if done.labelled else "cosine",
+        value=value,
+        between=between,
+        verdict=(said.brief, said.status),
+    )
 
 
-def _accuracy(result: TargetResult, done: Compression) -> str:
+def _judged(result: TargetResult, done: Compression) -> tuple[str, str]:
+    """Return points of accuracy against float and their interval, or the worst cosine and nothing."""
     from edgeml.figures import number, signed
 
     if not done.labelled:
-        return number(result.cosine_min, 4)
+        return number(result.cosine_min, 4), ""
     taken = result.candidate(result.chosen)
     if taken.drop_points is None or taken.drop_low is None or taken.drop_high is None:
-        return number(None)
+        return number(None), number(None)
     change, low, high = (signed(round(-drop, 1) + 0.0) for drop in (taken.drop_points, taken.drop_high, taken.drop_low))
-    return f"{change} ({low} to {high})"
+    return change, f"{low} to {high}"

@@ -23,9 +23,18 @@ VERB_WIDTH: Final = 10
 WIDTH: Final = 100
 GAP: Final = 2  # between two columns of a table
 LEAST_WORDS: Final = 16  # columns that a column of text may be wrapped to
-STYLES: Final = {"ok": "green", "warn": "yellow", "bad": "red", "run": "blue", "off": "bright_black"}
-PLAIN: Final = {"ok": "[ok]", "warn": "[!]", "bad": "[x]", "run": "*", "off": "-"}
-DRAWN: Final = {"ok": "✓", "warn": "!", "bad": "✗", "run": "•", "off": "•"}
+STYLES: Final = {"ok": "green", "warn": "yellow", "bad": "red", "run": "blue"}  # the others are not known, or no news
+PLAIN: Final = {
+    "ok": "[ok]",
+    "warn": "[!]",
+    "bad": "[x]",
+    "run": "*",
+    "off": "-",
+    "unsure": "[?]",
+    "few": "[?]",
+    "same": "[=]",
+}
+DRAWN: Final = {"ok": "✓", "warn": "!", "bad": "✗", "run": "•", "off": "•", "unsure": "?", "few": "?", "same": "="}
 OF_VERDICT: Final = {"pass": "ok", "fail": "bad", "insufficient": "warn", "waived": "warn", "pending": "run"}
 
 
@@ -37,7 +46,12 @@ def say_error(message: str) -> None:
 
 
 def mark(status: str) -> str:
-    """Return the mark of a status (`ok`, `warn`, `bad`, `run`, `off`: not here, and no fault) in this terminal's encoding."""
+    """Return the mark of a status in this terminal's encoding.
+
+    Args:
+        status: `ok`, `warn`, `bad`, `run`; `off`: not here, and no fault; `unsure`: not measured; `few`: of too few samples; `same`: no
+            difference.
+    """
     return (DRAWN if (sys.stderr.encoding or "").lower().startswith("utf") else PLAIN)[status]
 
 
@@ -79,7 +93,7 @@ class Steps:
         from rich.table import Table
         from rich.text import Text
 
-        begin = Text.assemble("  ", (mark(status), STYLES[status]), f" {self._verb:<{VERB_WIDTH}} ")
+        begin = Text.assemble("  ", (mark(status), STYLES.get(status, "bright_black")), f" {self._verb:<{VERB_WIDTH}} ")
         width = min(console().width, WIDTH)
         room = width - begin.cell_len - len(result) - len(seconds)
         if room >= 2 or not console().is_terminal:  # in a pipe a step is one line, however long
@@ -103,7 +117,7 @@ class Steps:
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, left: int = 1) -> None:
     """Print a table on standard output: a rule below the header, the first `left` columns left, numbers right.
 
-    A cell is text, or a pair (text, status) that is drawn with the status's mark and colour. Where the terminal is too
+    A cell is text of one or more lines, or a pair (text, status) that is drawn with the status's mark and colour. Where the terminal is too
     narrow, words wrap in columns of text; the first column, figures and statuses are never cut: where even those don't
     fit, each row is printed as lines of `name: value`.
     """
@@ -132,6 +146,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, left: int = 1
     out.print(found)
 
 
+def fits(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether a table stands in the terminal as it is, no word wrapped."""
+    columns = zip(header, *rows, strict=True)
+    widths = [max(_breadth(cell) for cell in column) for column in columns]
+    return sum(widths) + GAP * (len(widths) - 1) <= table_width()
+
+
+def _breadth(cell: Any) -> int:
+    """Return how wide a cell's longest line is."""
+    return max(map(len, _cell(cell).plain.split("\n")))
+
+
 def table_width() -> int:
     """Return how many columns a table on standard output may take: the terminal's, `WIDTH` in a pipe."""
     from rich.console import Console
@@ -147,8 +173,8 @@ def _widths(
     whole, least = [], []
     for i, name in enumerate(header):
         texts = [_cell(row[i]).plain for row in rows]
-        whole.append(max([len(name), *map(len, texts)]))
-        longest_word = max([len(name), LEAST_WORDS, *(len(word) for text in texts for word in text.split())])
+        whole.append(max([_breadth(name), *(_breadth(row[i]) for row in rows)]))
+        longest_word = max([_breadth(name), LEAST_WORDS, *(len(word) for text in texts for word in text.split())])
         least.append(min(whole[i], longest_word) if wrapping[i] else whole[i])
     spare, wanted = room - sum(least), sum(whole) - sum(least)
     if spare >= wanted:
@@ -199,7 +225,7 @@ def note(sentence: str, *, status: str = "warn") -> None:
     from rich.text import Text
 
     out = Console(highlight=False)
-    sign = Text(mark(status), STYLES[status])
+    sign = Text(mark(status), STYLES.get(status, "bright_black"))
     if not out.is_terminal:
         out.print(Text.assemble(sign, " ", sentence), soft_wrap=True)
         return
@@ -215,7 +241,7 @@ def _cell(value: Any) -> Text:
 
     if isinstance(value, tuple):
         text, status = value
-        return Text.assemble((f"{mark(status)} {text}", STYLES[status]))
+        return Text.assemble((f"{mark(status)} {text}", STYLES.get(status, "bright_black")))
     return Text(str(value))
 
 

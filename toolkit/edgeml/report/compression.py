@@ -56,7 +56,7 @@ class _Row:
     change: str
     change_between: str
     drawn: Markup
-    verdict: tuple[str, str]
+    verdict: words.Verdict
 
 
 @dataclass(frozen=True)

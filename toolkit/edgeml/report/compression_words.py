@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
@@ -13,6 +13,14 @@ from edgeml_compress import CandidateResult, Compression, TargetResult
 from edgeml_compress.judging.choice import FLOAT, LEAST_COSINE, Evidence
 
 NO_GAIN: Final = 0.05  # times smaller that are not worth a word
+
+
+class Verdict(NamedTuple):
+    """What is said of a target: a status, its word, and a shorter one for a table in the terminal."""
+
+    status: str
+    word: str
+    brief: str
 
 
 def taken(target: TargetResult) -> CandidateResult:
@@ -85,17 +93,28 @@ def panels_caption(compression: Compression, *, by_size: bool, shown: int) -> st
     return f"{left}. The light line joins the best trade-offs.{bars}{missing}"
 
 
-def verdict(target: TargetResult) -> tuple[str, str]:
-    """Return a target's status and its word."""
+def verdict(target: TargetResult) -> Verdict:
+    """Return what is said of a target, in the report and in the terminal."""
     if target.unmet is not None:
-        return "bad", "over a budget"
+        return Verdict("bad", "over a budget", "over budget")
     if target.p50_us is None:
-        return "unsure", "latency not measured"
+        return Verdict("unsure", "latency not measured", "no latency")
     if target.chosen == FLOAT:
-        return "same", "float was kept"
-    if taken(target).drop_evidence == Evidence.INSUFFICIENT.value:
-        return "unsure", "insufficient samples for the accuracy budget"
-    return "ok", "within every budget"
+        return Verdict("same", "float was kept", "float was kept")
+    if _too_few_samples(target):
+        return Verdict("few", "insufficient samples for the accuracy budget", "too few samples")
+    return Verdict("ok", "within every budget", "in budget")
+
+
+def accuracy_kept(compression: Compression) -> str:
+    """Return that a labelled result is within the accuracy budget, and where its intervals reach over it that this is not sure."""
+    unsure = any(_too_few_samples(target) for target in compression.targets)
+    doubt = " by estimate, with too few samples to be sure" if unsure else ""
+    return f"within the budget of {_points(compression.max_drop)}{doubt}"
+
+
+def _too_few_samples(target: TargetResult) -> bool:
+    return target.chosen != FLOAT and taken(target).drop_evidence == Evidence.INSUFFICIENT.value
 
 
 def _kept(targets: Sequence[TargetResult]) -> str:
@@ -146,7 +165,7 @@ def _takes(compression: Compression) -> str:
     for target in compression.targets:
         where.setdefault(target.chosen, []).append(target.target)
     allowed = (
-        f"within the budget of {_points(compression.max_drop)}"
+        accuracy_kept(compression)
         if compression.labelled
         else f"whose worst cosine is {LEAST_COSINE:g} or more; without labels its accuracy is not known"
     )
