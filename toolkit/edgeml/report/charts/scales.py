@@ -31,13 +31,14 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         return [low]
     raw = (high - low) / most
     base = 10.0 ** math.floor(math.log10(raw))
-    step = next(
-        base * m for m in (1, 2, 2.5, 5, 10, 20) if math.floor(high / (base * m)) - math.ceil(low / (base * m)) < most
-    )
+    step = next(base * m for m in (1, 2, 2.5, 5, 10, 20) if len(_within(low, high, base * m)) <= most)
     digits = max(0, 2 - math.floor(math.log10(step)))
-    return [
-        round(i * step, digits) + 0.0 for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    ]
+    return [round(i * step, digits) + 0.0 for i in _within(low, high, step)]
+
+
+def _within(low: float, high: float, step: float) -> range:
+    """Return which multiples of `step` lie from `low` to `high`; one that is off by rounding alone does."""
+    return range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
 
 
 def written(values: list[float]) -> list[str]:
