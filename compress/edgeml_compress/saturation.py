@@ -34,18 +34,20 @@ def pairwise_limit(values: Floats, axis: int | None, *, highest: int, most: int)
         return np.asarray(max(largest, 2 * largest * highest / most))
     if values.size == 0:
         return np.zeros(values.shape[axis])
-    rows = np.moveaxis(np.asarray(values, np.float64), axis, 0)
+    rows = np.moveaxis(values, axis, 0)
     rows = rows.reshape(rows.shape[0], rows.shape[1] if rows.ndim > 1 else 1, -1)  # channel, input channel, position
-    blocked = _largest_pair(np.swapaxes(rows, 1, 2))
-    flattened = _largest_pair(np.swapaxes(rows, 1, 2).reshape(rows.shape[0], 1, -1))
-    largest = np.abs(rows).max(axis=(1, 2), initial=0.0)
-    return np.asarray(np.maximum(largest, np.maximum(blocked, flattened) * highest / most))
+    largest = np.abs(rows).max(axis=(1, 2), initial=0.0).astype(np.float64)
+    pairs = [_largest_sum(rows)]
+    if rows.shape[1] % 2:  # of an even number the flattened window has the same pairs
+        pairs.append(_largest_sum(np.swapaxes(rows, 1, 2).reshape(rows.shape[0], -1, 1)))
+    return np.asarray(np.maximum(largest, np.max([largest, *pairs], axis=0) * highest / most))
 
 
-def _largest_pair(rows: Floats) -> npt.NDArray[np.float64]:
-    """Return the largest sum of one sign of values 0 and 1, 2 and 3, ... of the last axis: rows are (channels, runs, values)."""
-    if rows.shape[-1] % 2:
-        rows = np.concatenate([rows, np.zeros((*rows.shape[:-1], 1))], axis=-1)
-    pairs = rows.reshape(*rows.shape[:-1], -1, 2)
-    above, below = np.maximum(pairs, 0).sum(axis=-1), np.maximum(-pairs, 0).sum(axis=-1)
-    return np.asarray(np.maximum(above, below).max(axis=(1, 2), initial=0.0))
+def _largest_sum(rows: Floats) -> npt.NDArray[np.float64]:
+    """Return the largest magnitude of the sums of values 0 and 1, 2 and 3, ... of the middle axis, (channels,).
+
+    Of two values of unlike sign, either is larger than the sum: the largest value stands for these.
+    """
+    even = rows.shape[1] // 2 * 2
+    sums = np.add(rows[:, 0:even:2], rows[:, 1:even:2], dtype=np.float64)
+    return np.asarray(np.abs(sums, out=sums).max(axis=(1, 2), initial=0.0))

@@ -80,6 +80,9 @@ def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
     """Say which observer was taken, and what the others would have cost; best first in `tried`."""
     best, *others = tried
     what = f"Drew the ranges of activations by {range_title(best.rounding)}"
+    if best.taken_over:
+        why = "It was the best way for another target, and does about as well here: no other was tried."
+        return StepDone(what, why, f"error {_percent(best.error)}")
     if not others:
         return StepDone(what, "Every way to draw them gave the same.", f"error {_percent(best.error)}")
     why = (

@@ -40,6 +40,23 @@ def test_it_costs_a_bit_at_most_and_holds_every_value(kernel: npt.NDArray[np.flo
     assert pairwise_limit(kernel, None, highest=127, most=MOST) >= limit.max()
 
 
+@given(KERNELS, st.sampled_from([64, 126, 200]))
+def test_it_is_what_the_largest_pair_of_one_sign_asks_for(kernel: npt.NDArray[np.float32], most: int) -> None:
+    rows = np.moveaxis(kernel.astype(np.float64), 1, -1)
+    packed = rows.reshape(len(kernel), -1, kernel.shape[1]), rows.reshape(len(kernel), 1, -1)
+    asked = np.max([largest_pair(p) for p in packed], axis=0) * 127 / most
+    limit = pairwise_limit(kernel, 0, highest=127, most=most)
+    np.testing.assert_array_equal(limit, np.maximum(np.abs(rows).reshape(len(kernel), -1).max(axis=1), asked))
+
+
+def largest_pair(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the largest sum of one sign of neighbours on the last axis, (channels,), by the book."""
+    padded = np.concatenate([rows, np.zeros((*rows.shape[:-1], rows.shape[-1] % 2))], axis=-1)
+    pairs = padded.reshape(*rows.shape[:-1], -1, 2)
+    signs = np.maximum(pairs, 0).sum(-1), np.maximum(-pairs, 0).sum(-1)
+    return np.asarray(np.maximum(*signs).reshape(len(rows), -1).max(axis=1))
+
+
 def test_neighbours_of_opposite_sign_cost_nothing() -> None:
     weight = np.array([[3.0, -3.0, 2.0, -1.0]])
     assert pairwise_limit(weight, 0, highest=127, most=MOST).tolist() == [3.0 * 127 / MOST]

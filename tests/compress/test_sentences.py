@@ -13,6 +13,8 @@ from edgeml_compress.judging.fidelity import Fidelity
 from edgeml_compress.judging.judge import Figures, Outcome
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.learned import LEARNED
+from edgeml_compress.ladder.roundings import Tried
+from edgeml_compress.ladder.trials import Trial
 from edgeml_compress.ladder.weights import CHANNEL, FLOAT, HALF, WeightForm
 from edgeml_compress.making import Made
 from edgeml_compress.sentences import changed, climbed, counted, notes, ranges
@@ -63,3 +65,10 @@ def test_forms_of_weights_are_told_with_their_counts() -> None:
     (step,) = climbed(Climbed((), (), learned), samples=48)
     assert step.what == "Stored 1 in blocks of 32, 2 in half precision, the other weights in float32"
     assert "GPTQ" in step.why
+
+
+def test_a_way_to_round_that_was_taken_over_is_told_as_such() -> None:
+    tried = Tried(Rounding("mse"), Trial(cosine=0.99, error=0.012), taken_over=True)
+    (step,) = climbed(Climbed((), (tried,)), samples=48)
+    assert step.why == "It was the best way for another target, and does about as well here: no other was tried."
+    assert step.effect == "error 1.2 %"

@@ -5,15 +5,21 @@ Works on a graph that the caller owns. A layer is a Conv, ConvTranspose, Gemm or
 
 from __future__ import annotations
 
+import functools
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of
 from edgeml_compress.graph.naming import Constants
-from edgeml_compress.graph.running import Samples, batches, open_session
+from edgeml_compress.graph.running import Feed, Samples, batches, cores, in_turn, open_session, spread
 
 Floats = npt.NDArray[np.float64]
+MOST_SEEN: Final = (
+    64  # samples: how channels compare does not need them all, and ranges are drawn anew from all of them
+)
 
 
 def own_weight(node: ir.Node) -> ir.Value | None:
@@ -77,7 +83,7 @@ def scale_constant(constants: Constants, node: ir.Node, index: int, factors: Flo
 
 
 def largest_by_channel(model: ir.Model, samples: Samples, axes: dict[str, int]) -> dict[str, Floats]:
-    """Return the largest magnitude of each channel of some tensors over all samples, streamed.
+    """Return the largest magnitude of each channel of some tensors over at most `MOST_SEEN` samples, streamed.
 
     Args:
         model: A prepared graph.
@@ -85,13 +91,17 @@ def largest_by_channel(model: ir.Model, samples: Samples, axes: dict[str, int]) 
         axes: The channel axis of each tensor, by name.
     """
     names = list(axes)
-    session = open_session(model, names)
-    found: dict[str, Floats] = {}
-    for batch in batches(model, samples, most=1):
-        for name, values in zip(names, session.run(names, dict(batch.feed)), strict=True):
-            largest = _largest(values, (axes[name] % values.ndim,)).reshape(-1)
-            found[name] = np.maximum(found.get(name, 0.0), largest)
-    return found
+    session = open_session(model, names, threads=1)
+
+    def largest(feed: Feed) -> list[Floats]:
+        found = zip(names, session.run(names, dict(feed)), strict=True)
+        return [_largest(values, (axes[name] % values.ndim,)).reshape(-1) for name, values in found]
+
+    feeds = (batch.feed for batch in batches(model, spread(samples, MOST_SEEN), most=1))
+    seen = functools.reduce(
+        lambda before, found: list(map(np.maximum, before, found)), in_turn(largest, feeds, cores())
+    )
+    return dict(zip(names, seen, strict=True))
 
 
 def _values(node: ir.Node) -> npt.NDArray[np.float32]:

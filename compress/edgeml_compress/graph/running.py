@@ -114,6 +114,13 @@ def batches(model: ir.Model, samples: Samples, most: int = MOST_BATCH) -> Iterat
         yield Batch(min(step, count - first), {name: _fed(value, rows[name]) for name, value in inputs.items()})
 
 
+def spread(samples: Samples, most: int) -> Samples:
+    """Return at most `most` samples, evenly spread over all: they may be sorted by class."""
+    count = min(len(array) for array in samples.values())
+    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+    return {name: array[chosen] for name, array in samples.items()}
+
+
 def run_each(session: Any, model: ir.Model, samples: Samples) -> dict[str, npt.NDArray[Any]]:
     """Return every output of a model's session for all samples, one sample a run, as `edgeml_bench.stacking.stack` does."""
     names = [output.name for output in session.get_outputs()]

@@ -21,7 +21,7 @@ RACE_S: Final = 0.6
 
 
 class Clock:
-    """Times recipes on a target; each is exported once.
+    """Times recipes on a target; each is exported and scouted once.
 
     Args:
         trials: Make what recipes make of the model.
@@ -34,12 +34,19 @@ class Clock:
     def __init__(self, trials: Trials, target: Target, settings: Settings, feed: Tensors, folder: Path) -> None:
         self._trials, self._target, self._settings, self._feed, self._folder = trials, target, settings, feed, folder
         self._artifacts: dict[str, Path] = {}
+        self._scouted_us: dict[str, float] = {}
 
     def scouted_us(self, recipe: Recipe | None) -> float:
         """Return roughly how long one inference takes, in microseconds; `None` is the float model.
 
         What the target's format cannot express takes for ever; whoever makes candidates says so by name.
         """
+        key = _key(recipe)
+        if key not in self._scouted_us:
+            self._scouted_us[key] = self._scout(recipe)
+        return self._scouted_us[key]
+
+    def _scout(self, recipe: Recipe | None) -> float:
         try:
             return scout(self._artifact(recipe), self._settings, self._feed)
         except NotWritten:
@@ -56,7 +63,7 @@ class Clock:
         return timings[1].ratio_high < 1
 
     def _artifact(self, recipe: Recipe | None) -> Path:
-        key = "" if recipe is None else recipe.to_toml()
+        key = _key(recipe)
         if key not in self._artifacts:
             self._artifacts[key] = self._export(recipe, len(self._artifacts))
         return self._artifacts[key]
@@ -68,3 +75,7 @@ class Clock:
         path = self._folder / f"{number}{self._target.suffix}"
         write(draft.model, draft.encodings, self._target, path, self._trials.source.splits)
         return path
+
+
+def _key(recipe: Recipe | None) -> str:
+    return "" if recipe is None else recipe.to_toml()

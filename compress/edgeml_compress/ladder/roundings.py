@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgeml_compress.candidates import Rounding
@@ -17,14 +17,22 @@ WORTH_IT: Final = 0.95  # of the error without a pass
 HOPELESS: Final = 0.3  # relative error of full int8: a pass takes a part of it, not nine tenths
 SHIFTING: Final = "mse"
 PROMISING: Final = 1  # observers whose biases are corrected besides
+AS_WELL: Final = 2.0  # times the error under another scheme: more layers are integers in one than in another
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A way to round, and how full int8 did with it on the validation samples."""
+    """A way to round, and how full int8 did with it on the validation samples.
+
+    Args:
+        rounding: The way.
+        trial: How it did.
+        taken_over: Whether it was the best under another scheme, and no other was tried under this one.
+    """
 
     rounding: Rounding
     trial: Trial
+    taken_over: bool = False
 
     @property
     def observer(self) -> str:
@@ -42,8 +50,13 @@ class Tried:
         return self.trial.error
 
 
-def try_observers(trials: Trials) -> list[Tried]:
+def try_observers(trials: Trials, before: Tried | None = None) -> list[Tried]:
     """Make full int8 with each observer, and with what may make it better at no cost; return how each did, best first.
+
+    Args:
+        trials: Try recipes out for one scheme.
+        before: What was best for another scheme. Where it does about as well here, nothing else is tried: which way suits a
+            network is a matter of what its tensors hold, and of the scheme last.
 
     Biases are corrected for the observer that did best, and for the one of least squared error, whose own error is mostly
     such a shift. The network is made easier to round for the best of all these. Where every answer is lost already, none of
@@ -51,6 +64,8 @@ def try_observers(trials: Trials) -> list[Tried]:
 
     The error decides, not the accuracy: on a few hundred samples that moves by more than observers differ.
     """
+    if before is not None and (again := _tried(trials, before.rounding)).error <= AS_WELL * before.error:
+        return [replace(again, taken_over=True)]
     tried = _plain(trials)
     if not tried or tried[0].error > HOPELESS:
         return tried

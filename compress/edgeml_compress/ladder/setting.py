@@ -78,10 +78,11 @@ def set_up(
     found: dict[str, Ladder] = {}
     for target in targets:
         if scheme_of(target) not in found:
-            tried = try_observers(Trials(source, target.scheme, judge, max_drop, progress))
-            trials = Trials(source, target.scheme, wide, max_drop, progress)
+            narrow = Trials(source, target.scheme, judge, max_drop, progress)
+            before = next((ladder.tried[0] for ladder in found.values() if ladder.tried), None)
+            tried = try_observers(narrow, before)
             climbs = functools.partial(form, _weights_of(target.scheme))
-            found[scheme_of(target)] = Ladder(trials, tuple(tried), judge.count, climbs)
+            found[scheme_of(target)] = Ladder(narrow.judged_by(wide), tuple(tried), judge.count, climbs)
     return found
 
 

@@ -14,8 +14,9 @@ from edgeml_bench.accuracy import right_answers
 from edgeml_bench.stacking import concatenate
 from edgeml_compress.graph.running import Samples, open_session, run_each
 from edgeml_compress.judging.fidelity import Answers, fidelity, relative_error
+from edgeml_compress.ladder.drafts import Drafts
 from edgeml_compress.passes import Draft
-from edgeml_compress.recipe import Recipe, Step, apply
+from edgeml_compress.recipe import Recipe
 from edgeml_compress.source import Labels, Source
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.exporters.onnx import write_graph
@@ -24,7 +25,6 @@ from edgeml_targets.target import Scheme
 LEAST_COSINE: Final = 0.995  # on validation samples, so that .99 holds on others
 PARTS: Final = 6  # that samples are run in: a recipe that fails on the first is not run on the others
 SWING: Final = 0.001  # of the worst cosine that more samples may still make good, where an output is stacked over them
-ROUND: Final = frozenset({"quantize_weights", "halve_weights"})  # the first passes that round anything
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,11 @@ class Trials:
     ) -> None:
         self.source, self.scheme, self.judge, self.max_drop = source, scheme, judge, max_drop
         self.made, self._progress = 0, progress
-        self._eased: dict[tuple[Step, ...], Draft] = {}
+        self._drafts = Drafts(source, scheme)
 
     def draft(self, recipe: Recipe) -> Draft:
-        """Return what a recipe makes of the model; passes before all that rounds are done once for all recipes."""
-        first = next((i for i, step in enumerate(recipe.steps) if step.name in ROUND), len(recipe.steps))
-        before = recipe.steps[:first]
-        if before not in self._eased:
-            self._eased[before] = apply(Recipe(recipe.name, before), self.source.draft(self.scheme))
-        return apply(Recipe(recipe.name, recipe.steps[first:]), self._eased[before])
+        """Return what a recipe makes of the model; what recipes begin with alike is made once."""
+        return self._drafts.of(recipe)
 
     def trial(self, recipe: Recipe) -> Trial:
         """Return how a recipe does; where it fails on the first samples, on these alone."""
@@ -124,9 +120,9 @@ class Trials:
         return run(self._session(draft), draft, self.judge.samples)
 
     def judged_by(self, judge: Judge) -> Trials:
-        """Return trials of the same recipes by another judge."""
+        """Return trials by another judge, of drafts that were made already where they were."""
         others = Trials(self.source, self.scheme, judge, self.max_drop, self._progress)
-        others.made = self.made
+        others.made, others._drafts = self.made, self._drafts
         return others
 
     def _session(self, draft: Draft) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,15 @@ import onnx_ir as ir
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of
 from edgeml_compress.graph.parts import Parts, needed
-from edgeml_compress.graph.running import Samples, batches, most_at_once, open_session
-from edgeml_compress.layerwise.simulation import on_grid, simulated
+from edgeml_compress.graph.running import Samples, batches, most_at_once, open_session, spread
+from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.passes import Draft, needed_samples
 from edgeml_targets.contract.encodings import Encoding
 
 HELD_BYTES: Final = 128 << 20
 PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+_KNOWN: Final[WeakKeyDictionary[ir.Model, dict[Any, tuple[int, int, Samples]]]] = WeakKeyDictionary()
 
 Array = npt.NDArray[np.float32]
 Chunks = list[Array]
@@ -42,6 +45,7 @@ class Stop:
         node: The layer, in the draft's graph.
         weight: Its weight's initializer there.
         encoding: How that weight is written.
+        rounded: The weight, each number at the nearest point of the grid.
         entering: What enters it when all before it are integers.
         wanted: What the float network gives there, its bias included, before an activation.
         run: What it gives for `entering` with a weight on or off the grid, and its own bias.
@@ -50,6 +54,7 @@ class Stop:
     node: ir.Node
     weight: ir.Value
     encoding: Encoding
+    rounded: Array
     entering: Chunks
     wanted: Chunks
     run: Callable[[Array], Chunks]
@@ -61,11 +66,6 @@ class Stop:
         if value is None:
             raise ValueError(f"{self.node.name} reads nothing")
         return value
-
-    @property
-    def rounded(self) -> Array:
-        """The weight, each number at the nearest point of the grid."""
-        return on_grid(self.encoding, constant(self.weight))
 
 
 def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> None:
@@ -79,8 +79,7 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> No
         return
     samples = needed_samples(draft, "the layers' errors")
     route = _route(draft.model, set(stops))
-    chosen = spread(samples, min(most_samples, _how_many_fit(draft, route)))
-    at_once = most_at_once(draft.plain, chosen)
+    chosen, at_once = _taking_part(draft, route, samples, most_samples)
     plain = _Lane(draft.plain, chosen, at_once)
     integer = _Lane(simulated(draft.model, draft.encodings), chosen, at_once)
     gone = _no_more_needed(route)
@@ -100,13 +99,6 @@ def encoded(node: ir.Node, draft: Draft) -> bool:
         return False
     weight = node.inputs[1]
     return weight is not None and is_constant(weight) and weight.name in draft.encodings.tensors
-
-
-def spread(samples: Samples, most: int) -> Samples:
-    """Return at most `most` samples, evenly spread over all: they may be sorted by class."""
-    count = min(len(array) for array in samples.values())
-    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
-    return {name: array[chosen] for name, array in samples.items()}
 
 
 @dataclass(frozen=True)
@@ -143,6 +135,17 @@ def _no_more_needed(route: Sequence[_Cut]) -> list[tuple[str, ...]]:
     for name, index in last.items():
         gone[index].append(name)
     return [tuple(names) for names in gone]
+
+
+def _taking_part(draft: Draft, route: Sequence[_Cut], samples: Samples, most: int) -> tuple[Samples, int]:
+    """Return the samples that take part, and how many of them are fed at once: a network is asked once, not at every walk."""
+    key = (id(samples), most, tuple(cut.name for cut in route))
+    known = _KNOWN.setdefault(draft.plain, {})
+    if key not in known:
+        fit = min(most, _how_many_fit(draft, route))
+        known[key] = (fit, most_at_once(draft.plain, spread(samples, fit)), samples)  # so that no others get their id
+    fit, at_once, _ = known[key]
+    return spread(samples, fit), at_once
 
 
 def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
@@ -197,7 +200,7 @@ class _Lane:
 
 def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) -> Stop:
     weight, twin = node.inputs[1], integer.value(cut.name).producer()
-    if weight is None or twin is None or twin.inputs[0] is None:
+    if weight is None or twin is None or twin.inputs[0] is None or twin.inputs[1] is None:
         raise ValueError(f"{node.name} is no layer")
     read = list(dict.fromkeys(v for v in twin.inputs if v is not None and not is_constant(v)))  # a bias may be computed
     fed = [integer.compute(cut.needs, name_of(v)) for v in read]
@@ -205,6 +208,7 @@ def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) 
         node=node,
         weight=weight,
         encoding=draft.encodings.tensors[name_of(weight)],
+        rounded=constant(twin.inputs[1]),
         entering=fed[0],
         wanted=plain.held(cut.name),
         run=lambda values: _run_layer(integer.parts, twin, values, read, fed),

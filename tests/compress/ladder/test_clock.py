@@ -48,3 +48,12 @@ def test_a_file_that_cannot_be_written_is_no_slow_one(
 
 def test_float_is_timed(even: Path, trials_of: Callable[..., Trials], tmp_path: Path) -> None:
     assert 0 < clock(trials_of(even), tmp_path).scouted_us(None) < math.inf
+
+
+def test_a_recipe_is_scouted_once(
+    even: Path, trials_of: Callable[..., Trials], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("edgeml_compress.ladder.clock.scout", lambda *given: asked.append(given) or len(asked))
+    one = clock(trials_of(even), tmp_path)
+    assert [one.scouted_us(None), one.scouted_us(static_int8("minmax")), one.scouted_us(None)] == [1, 2, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,9 +65,16 @@ def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) ->
     found = source(ROW)
     samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
     reference = {"y": open_session(found.model).run(None, samples)[0]}
-    tried = try_observers(Trials(found, SCHEME, Judge(samples, reference, None), max_drop=1.0))
+    trials = Trials(found, SCHEME, Judge(samples, reference, None), max_drop=1.0)
+    tried = try_observers(trials)
     assert [t.error for t in tried] == sorted(t.error for t in tried)
     plain = min(t.error for t in tried if not t.rounding.after and not t.rounding.before)
     assert tried[0].title.endswith("biases corrected") and tried[0].error < plain / 2
     made = tried[0].rounding.recipe()
     assert made.name == "int8" and made.steps[-1].name == "correct_biases"
+    (again,) = try_observers(trials, tried[0])
+    assert again == replace(tried[0], taken_over=True)
+    better = replace(
+        tried[0], trial=replace(tried[0].trial, error=tried[0].error / 3)
+    )  # as another scheme may have had it
+    assert try_observers(trials, better) == tried
