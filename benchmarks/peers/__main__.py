@@ -27,7 +27,11 @@ from peers.networks import found_networks
 from peers.results import results
 
 ROOT: Final = Path(__file__).parents[2]
-SECTIONS: Final = ("calibration", "foreign")  # modules beside this one that may have a `section(folder) -> str`
+SECTIONS: Final = (
+    "calibration",
+    "second_target",
+    "foreign",
+)  # modules beside this one that may have a `section(folder) -> str`
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ from edgeml_compress.judging.judge import Figures, Held, Outcome, judge, local_s
 from edgeml_compress.ladder.climb import Climbed, climb
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.roundings import best
-from edgeml_compress.ladder.setting import Ladder, scheme_of, set_up
+from edgeml_compress.ladder.setting import Ladders
 from edgeml_compress.making import make
 from edgeml_compress.publishing import publish
 from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
@@ -88,14 +88,12 @@ def compress(
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
         source = dataclasses.replace(source, others=(data.validation, data.evaluation))
         source.calibration.save(stage / CALIBRATION_FILE)
-        ladders = set_up(source, data, targets, limits.max_drop, progress)
-        ranges = sentences.ranges(best(ladder.tried) for ladder in ladders.values())
+        ladders = Ladders(source, data, limits.max_drop, progress)
+        ranges = sentences.ranges(best(ladders.of(t).tried) for t in targets)
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, {ranges}")
         progress.begin("Made")
         climbed = _climb(targets, ladders, held)
-        made = {
-            t.name: make(ladders[scheme_of(t)].trials, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets
-        }
+        made = {t.name: make(ladders.of(t).trials, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets}
         progress.end(sentences.made([candidates for candidates, _ in made.values()]))
         progress.begin("Measured")
         outcomes = {t.name: judge(made[t.name][0], t, held, limits, progress) for t in targets}
@@ -104,7 +102,7 @@ def compress(
         results = [_result(t, outcomes[t.name], made[t.name][1], limits, places) for t in targets]
         results = [msgspec.structs.replace(r, sensitivity=climbed[r.target].costs) for r in results]
         publish(stage, out, used=[source.path])
-    steps = _steps(source, climbed, next(iter(ladders.values())).validated, results)
+    steps = _steps(source, climbed, ladders.of(targets[0]).validated, results)
     done = _document(source, data, results, steps, limits.max_drop)
     return msgspec.structs.replace(done, seconds=time.monotonic() - began)
 
@@ -145,14 +143,14 @@ def _held(source: Source, data: CalibrationData) -> Held:
     return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
 
 
-def _climb(targets: Sequence[Target], ladders: Mapping[str, Ladder], held: Held) -> dict[str, Climbed]:
+def _climb(targets: Sequence[Target], ladders: Ladders, held: Held) -> dict[str, Climbed]:
     """Return what the ladder came to for each target."""
     found: dict[str, Climbed] = {}
     for target in targets:
         with tempfile.TemporaryDirectory(prefix="edgeml-ladder-") as folder:
             settings, _ = local_settings(target)
             timed = settings is not None and obstacle(target) is None
-            ladder, place = ladders[scheme_of(target)], Path(folder)
+            ladder, place = ladders.of(target), Path(folder)
             clock = Clock(ladder.trials, target, settings, held.feed, place) if timed and settings is not None else None
             found[target.name] = climb(ladder, clock)
     return found

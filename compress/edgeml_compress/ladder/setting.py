@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
 from edgeml_compress.source import CalibrationData, Source, reference_answers
 from edgeml_targets.contract.progress import SILENT, Progress
-from edgeml_targets.target import Scheme, Target
+from edgeml_targets.target import Target
 
 MOST_LABELLED: Final = 256  # labelled validation samples that choices on the way are judged on
 MOST_UNLABELLED: Final = 48  # without labels: the worst cosine of more tells little else
@@ -46,49 +46,43 @@ class Ladder:
     form: Callable[[], WeightForm]
 
 
-def scheme_of(target: Target) -> str:
-    """Return what targets of one ladder have in common, as a key."""
-    return target.scheme.model_dump_json()
-
-
-def set_up(
-    source: Source, data: CalibrationData, targets: Sequence[Target], max_drop: float, progress: Progress = SILENT
-) -> dict[str, Ladder]:
-    """Return a ladder for each scheme of the targets, by `scheme_of`.
+class Ladders:
+    """The ladders of one model: one for each scheme, made when it is first asked for.
 
     Args:
         source: The prepared, calibrated model.
         data: Its validation samples judge.
-        targets: Whose schemes.
         max_drop: Points of accuracy that may be lost.
         progress: Told how many recipes were tried; the caller begins and ends the step.
     """
-    judge = _judge(source, data)
-    wide = _wider(source, data.ranges, judge)
 
-    @functools.cache
-    def form(stored: tuple[bool, tuple[int, ...]]) -> WeightForm:
-        like = next(t.scheme for t in targets if _weights_of(t.scheme) == stored)
-        by_all = Trials(source, like, wide, max_drop, progress)
-        found = climb_weights(by_all)
-        if by_all.holds(found.trial):
-            return found
-        return climb_learned(by_all.judged_by(_wider(source, _unlearned(data.ranges), judge))) or found
+    def __init__(self, source: Source, data: CalibrationData, max_drop: float, progress: Progress = SILENT) -> None:
+        self._source, self._data, self._max_drop, self._progress = source, data, max_drop, progress
+        self._judge = _judge(source, data)
+        self._wide = _wider(source, data.ranges, self._judge)
+        self._known: dict[str, Ladder] = {}
+        self._forms: dict[tuple[bool, tuple[int, ...]], WeightForm] = {}
 
-    found: dict[str, Ladder] = {}
-    for target in targets:
-        if scheme_of(target) not in found:
-            narrow = Trials(source, target.scheme, judge, max_drop, progress)
-            before = next((ladder.tried[0] for ladder in found.values() if ladder.tried), None)
-            tried = try_observers(narrow, before)
-            climbs = functools.partial(form, _weights_of(target.scheme))
-            found[scheme_of(target)] = Ladder(narrow.judged_by(wide), tuple(tried), judge.count, climbs)
-    return found
+    def of(self, target: Target) -> Ladder:
+        """Return the ladder of a target's scheme; the way to round that was best for another scheme is tried first."""
+        key = target.scheme.model_dump_json()
+        if key not in self._known:
+            before = next((ladder.tried[0] for ladder in self._known.values() if ladder.tried), None)
+            narrow = Trials(self._source, target.scheme, self._judge, self._max_drop, self._progress)
+            tried, trials = tuple(try_observers(narrow, before)), narrow.judged_by(self._wide)
+            self._known[key] = Ladder(trials, tried, self._judge.count, functools.partial(self._form, trials))
+        return self._known[key]
 
-
-def _weights_of(scheme: Scheme) -> tuple[bool, tuple[int, ...]]:
-    """Return what of a scheme decides how weights are stored that are computed with in float."""
-    return scheme.weights_per_channel, scheme.weight_blocks
+    def _form(self, trials: Trials) -> WeightForm:
+        """Return how weights are best stored that are computed with in float; schemes that store them alike share it."""
+        key = trials.scheme.weights_per_channel, trials.scheme.weight_blocks
+        if key not in self._forms:
+            found = climb_weights(trials)
+            if not trials.holds(found.trial):
+                unlearned = _wider(self._source, _unlearned(self._data.ranges), self._judge)
+                found = climb_learned(trials.judged_by(unlearned)) or found
+            self._forms[key] = found
+        return self._forms[key]
 
 
 def _judge(source: Source, data: CalibrationData) -> Judge:

@@ -72,8 +72,11 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
         if self.block is not None:
             return self._one_a_run().quantize(self._runs(values)).reshape(values.shape)
         scale, zero_point = self._along_axis(values.ndim)
-        steps = np.rint(np.asarray(values, np.float64) / scale) + zero_point
-        return np.clip(steps, self.lowest, self.highest).astype(self.dtype)
+        steps = np.asarray(np.divide(values, scale, dtype=np.float64))  # what follows is done in its place: weights are large
+        np.rint(steps, out=steps)
+        if zero_point.any():
+            np.add(steps, zero_point, out=steps)
+        return np.clip(steps, self.lowest, self.highest, out=steps).astype(self.dtype)
 
     def dequantize(self, integers: Integers) -> npt.NDArray[np.float32]:
         """Return what the integers mean, float32, of the same shape.

@@ -10,7 +10,7 @@ import pytest
 
 from edgeml_compress.graph.layers import weights
 from edgeml_compress.ladder.learned import EVERY, LEARNED, climb_learned, steady_samples
-from edgeml_compress.ladder.setting import set_up
+from edgeml_compress.ladder.setting import Ladders
 from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import FLOAT, HALF, WeightForm
 from edgeml_compress.recipe import Recipe
@@ -63,7 +63,7 @@ def test_what_was_learned_from_does_not_judge(trials: Trials, monkeypatch: pytes
     validation = ranges[:8] + 1
     data = CalibrationData({"x": ranges}, {"x": validation}, {"x": validation})
     target = find_target("x86_64-onnxruntime")
-    next(iter(set_up(trials.source, data, [target], 1.0).values())).form()
+    Ladders(trials.source, data, 1.0).of(target).form()
     seen = judged[0].judge.samples["x"]
     assert len(seen) == 8 + sum(index % EVERY != 0 for index in range(40))
     assert not any((seen == row).all(axis=1).any() for row in ranges[::EVERY])
@@ -77,5 +77,5 @@ def test_one_sample_that_draws_ranges_leaves_the_judging_to_validation(
     monkeypatch.setattr("edgeml_compress.ladder.setting.climb_learned", judged.append)
     samples = np.random.default_rng(2).standard_normal((9, WIDE)).astype(np.float32)
     data = CalibrationData({"x": samples[:1]}, {"x": samples[1:]}, {"x": samples[1:]})
-    next(iter(set_up(trials.source, data, [find_target("x86_64-onnxruntime")], 1.0).values())).form()
+    Ladders(trials.source, data, 1.0).of(find_target("x86_64-onnxruntime")).form()
     assert judged[0].judge.count == 8
