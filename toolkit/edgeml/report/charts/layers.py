@@ -146,6 +146,9 @@ def _mark(chart: go.Figure, row: _Row, i: int, ends: tuple[float, float]) -> Non
 def _columns(chart: go.Figure, columns: Sequence[tuple[str, Sequence[str], str]]) -> float:
     """Write columns of words to the right of the plot, each under its head; return how wide they are."""
     at = float(GAP)
+    words: list[
+        dict[str, Any]
+    ] = []  # set together: `add_annotation` checks all that are there anew, which takes a second
     for head, cells, side in columns:
         wide = max(width_of(text) for text in (head, *cells)) + 2
         x = at + wide if side == "right" else at
@@ -158,13 +161,11 @@ def _columns(chart: go.Figure, columns: Sequence[tuple[str, Sequence[str], str]]
             "borderpad": 0,
         }
         font = {"color": tokens()["text-2"]}
-        chart.add_annotation(
-            text=html.escape(head), y=1, yref="y domain", yanchor="bottom", yshift=6, font=font, **place
-        )
-        for i, text in enumerate(cells):
-            if text:
-                chart.add_annotation(text=html.escape(text), y=i, **place)
+        above = {"y": 1, "yref": "y domain", "yanchor": "bottom", "yshift": 6, "font": font}
+        words.append({"text": html.escape(head), **above, **place})
+        words += [{"text": html.escape(text), "y": i, "yref": "y", **place} for i, text in enumerate(cells) if text]
         at += wide + GAP
+    chart.update_layout(annotations=words)
     return at
 
 
