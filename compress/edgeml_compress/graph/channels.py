@@ -91,7 +91,7 @@ def largest_by_channel(model: ir.Model, samples: Samples, axes: dict[str, int]) 
         axes: The channel axis of each tensor, by name.
     """
     names = list(axes)
-    session = open_session(model, names, threads=1)
+    session = open_session(model, names)
 
     def largest(feed: Feed) -> list[Floats]:
         found = zip(names, session.run(names, dict(feed)), strict=True)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,17 +29,19 @@ MOST_MESSAGE_BYTES: Final = 16 << 20
 """Of weights; beyond this they go through a file, which ONNX Runtime maps into memory instead of holding copies of a message.
 Calibrating a network of 100 MB took 602 MB at its peak otherwise, and 415 so; the float model alone takes 324."""
 MOST_BATCH: Final = 32
+BLOCK: Final = 8  # samples that one thread runs in a row: a small network runs faster than a thread is asked
 TRIED: Final = 4  # samples that are fed both together and alone
 SAME: Final = 1e-4  # of the largest answer
 
 
-def open_session(model: ir.Model, outputs: Sequence[str] | None = None, *, threads: int = 0) -> Any:
+def open_session(model: ir.Model, outputs: Sequence[str] | None = None, *, threads: int = 1) -> Any:
     """Return an `onnxruntime.InferenceSession` of a graph, which is not changed.
 
     Args:
         model: The graph.
         outputs: Tensors that it returns instead of its own; one without an inferred type cannot be asked for.
-        threads: 0 for one a core.
+        threads: Of one run, 0 for one a core. One is best nearly always: to begin and end a pool of threads takes longer than
+            a small network runs, and samples of a large one can be run side by side, see `in_turn`.
     """
     import onnxruntime as ort
 
@@ -124,8 +127,13 @@ def spread(samples: Samples, most: int) -> Samples:
 def run_each(session: Any, model: ir.Model, samples: Samples) -> dict[str, npt.NDArray[Any]]:
     """Return every output of a model's session for all samples, one sample a run, as `edgeml_bench.stacking.stack` does."""
     names = [output.name for output in session.get_outputs()]
-    runs = (session.run(names, dict(batch.feed)) for batch in batches(model, samples, most=1))
-    return stack([dict(zip(names, run, strict=True)) for run in runs])
+    feeds = (batch.feed for batch in batches(model, samples, most=1))
+    blocks = iter(lambda: list(islice(feeds, BLOCK)), [])
+
+    def run(block: list[Feed]) -> list[dict[str, npt.NDArray[Any]]]:
+        return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in block]
+
+    return stack([answers for block in in_turn(run, blocks, cores()) for answers in block])
 
 
 def in_turn(run: Callable[[S], T], feeds: Iterable[S], workers: int) -> Iterator[T]:

@@ -45,7 +45,7 @@ class Stages:
         self._outputs, self._parts = tuple(model.graph.outputs), Parts(model)
         self._constants = {name_of(value): constant(value) for value in self._outputs if is_constant(value)}
         self._stages = _cut(self._parts, model)
-        self._sessions = [open_session(self.part(i, i), threads=1) for i in range(len(self._stages))]
+        self._sessions = [open_session(self.part(i, i)) for i in range(len(self._stages))]
 
     def __len__(self) -> int:
         return len(self._stages)

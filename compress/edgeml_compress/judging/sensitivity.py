@@ -101,7 +101,7 @@ def _answers(
         if len(held) * _size(advance(held[0])) <= HELD_BYTES:
             held, at = list(in_turn(advance, held, workers)), first
         for node, last, encodings in beginning[first]:
-            session = open_session(write_graph(stages.part(at, last), encodings), threads=1)
+            session = open_session(write_graph(stages.part(at, last), encodings))
             yield node, stack(list(in_turn(partial(_rest, stages, session, last), held, workers)))
 
 

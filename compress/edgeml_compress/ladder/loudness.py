@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
 from edgeml_compress.graph.layers import name_of
-from edgeml_compress.graph.running import Samples, batches, open_session
+from edgeml_compress.graph.running import Samples, batches, cores, in_turn, open_session
 from edgeml_compress.judging.fidelity import NEXT_TO_NOTHING, SMALL_OUTPUT, shaped_apart
 
 SQUASHES: Final = frozenset({"Softmax", "Sigmoid", "LogSoftmax"})
@@ -39,7 +39,7 @@ def loudness(model: ir.Model, rounded: Arrays, samples: Samples) -> dict[str, fl
     session = open_session(_with_inputs(model, outside), names)
 
     def answers(given: Arrays) -> Arrays:
-        runs = (session.run(names, {**feed, **given}) for feed in feeds)
+        runs = in_turn(lambda feed: session.run(names, {**feed, **given}), feeds, cores())
         return stack([dict(zip(names, run, strict=True)) for run in runs])
 
     expected, found = answers({}), dict.fromkeys(rounded, 0.0)

@@ -22,12 +22,13 @@ import onnx_ir as ir
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of
 from edgeml_compress.graph.parts import Parts, needed
-from edgeml_compress.graph.running import Samples, batches, most_at_once, open_session, spread
+from edgeml_compress.graph.running import Samples, batches, cores, in_turn, most_at_once, open_session, spread
 from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.passes import Draft, needed_samples
 from edgeml_targets.contract.encodings import Encoding
 
 HELD_BYTES: Final = 128 << 20
+ALONE_BYTES: Final = 4 << 20  # of what enters a part: one thread has run less before others have begun
 PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 _KNOWN: Final[WeakKeyDictionary[ir.Model, dict[Any, tuple[int, int, Samples]]]] = WeakKeyDictionary()
@@ -223,6 +224,8 @@ def _run_layer(parts: Parts, node: ir.Node, weight: Array, read: Sequence[ir.Val
 
 
 def _run(model: ir.Model, fed: Sequence[Chunks]) -> Chunks:
-    session = open_session(model)
-    names = [name_of(v) for v in model.graph.inputs]
-    return [session.run(None, dict(zip(names, arrays, strict=True)))[0] for arrays in zip(*fed, strict=True)]
+    session, names = open_session(model), [name_of(v) for v in model.graph.inputs]
+    feeds = [dict(zip(names, arrays, strict=True)) for arrays in zip(*fed, strict=True)]
+    if sum(array.nbytes for array in fed[0]) < ALONE_BYTES:
+        return [session.run(None, feed)[0] for feed in feeds]
+    return list(in_turn(lambda feed: session.run(None, feed)[0], feeds, cores()))

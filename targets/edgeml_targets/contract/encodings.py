@@ -72,7 +72,9 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
         if self.block is not None:
             return self._one_a_run().quantize(self._runs(values)).reshape(values.shape)
         scale, zero_point = self._along_axis(values.ndim)
-        steps = np.asarray(np.divide(values, scale, dtype=np.float64))  # what follows is done in its place: weights are large
+        steps = np.asarray(
+            np.divide(values, scale, dtype=np.float64)
+        )  # what follows is done in its place: weights are large
         np.rint(steps, out=steps)
         if zero_point.any():
             np.add(steps, zero_point, out=steps)

@@ -36,7 +36,7 @@ class Layer:
         node.outputs[0].name, node.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
         inputs = [value for value in node.inputs if value is not None]
         graph = ir.Graph(inputs, node.outputs, nodes=[node], opset_imports={"": 17}, name="g")
-        session = open_session(ir.Model(graph, ir_version=8), threads=1)
+        session = open_session(ir.Model(graph, ir_version=8))
         return np.asarray(session.run(None, {"x": self.entering, "w": self.weight})[0])
 
 
