@@ -70,5 +70,5 @@ def test_forms_of_weights_are_told_with_their_counts() -> None:
 def test_a_way_to_round_that_was_taken_over_is_told_as_such() -> None:
     tried = Tried(Rounding("mse"), Trial(cosine=0.99, error=0.012), taken_over=True)
     (step,) = climbed(Climbed((), (tried,)), samples=48)
-    assert step.why == "It was the best way for another target, and does about as well here: no other was tried."
+    assert step.why == "It was the best way for another target, and gains as much here: other passes were not tried."
     assert step.effect == "error 1.2 %"

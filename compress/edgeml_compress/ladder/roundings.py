@@ -17,7 +17,8 @@ WORTH_IT: Final = 0.95  # of the error without a pass
 HOPELESS: Final = 0.3  # relative error of full int8: a pass takes a part of it, not nine tenths
 SHIFTING: Final = "mse"
 PROMISING: Final = 1  # observers whose biases are corrected besides
-AS_WELL: Final = 2.0  # times the error under another scheme: more layers are integers in one than in another
+AS_WELL: Final = 1.1  # times the share of the error that passes left under another scheme
+TINY: Final = 1e-30
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Tried:
     Args:
         rounding: The way.
         trial: How it did.
-        taken_over: Whether it was the best under another scheme, and no other was tried under this one.
+        taken_over: Whether it was the best under another scheme, and other passes were not tried under this one.
     """
 
     rounding: Rounding
@@ -50,31 +51,37 @@ class Tried:
         return self.trial.error
 
 
-def try_observers(trials: Trials, before: Tried | None = None) -> list[Tried]:
+def try_observers(trials: Trials, before: Sequence[Tried] = ()) -> list[Tried]:
     """Make full int8 with each observer, and with what may make it better at no cost; return how each did, best first.
-
-    Args:
-        trials: Try recipes out for one scheme.
-        before: What was best for another scheme. Where it does about as well here, nothing else is tried: which way suits a
-            network is a matter of what its tensors hold, and of the scheme last.
 
     Biases are corrected for the observer that did best, and for the one of least squared error, whose own error is mostly
     such a shift. The network is made easier to round for the best of all these. Where every answer is lost already, none of
     it is tried.
 
     The error decides, not the accuracy: on a few hundred samples that moves by more than observers differ.
+
+    Args:
+        trials: Try recipes out for one scheme.
+        before: How the ways to round did under another scheme, best first. Where the best takes as much of the error of the
+            observers alone here as it did there, no other passes are tried: what suits a network is a matter of what its
+            tensors hold first, and of the scheme last.
     """
-    if before is not None and (again := _tried(trials, before.rounding)).error <= AS_WELL * before.error:
-        return [replace(again, taken_over=True)]
     tried = _plain(trials)
     if not tried or tried[0].error > HOPELESS:
         return tried
+    if before and (again := _tried(trials, before[0].rounding)).error <= AS_WELL * _share_left(before) * tried[0].error:
+        return sorted([replace(again, taken_over=True), *tried], key=lambda t: t.error)
     promising = [t for i, t in enumerate(tried) if i < PROMISING or t.observer == SHIFTING]
     tried += [_tried(trials, corrected(t.rounding)) for t in promising]
     winner = min(tried, key=lambda t: t.error).rounding
     eased = cheap_variants(trials.source.draft(trials.scheme), winner)
     tried += [_tried(trials, rounding) for rounding in eased if rounding.before]
     return sorted(tried, key=lambda t: t.error)
+
+
+def _share_left(tried: Sequence[Tried]) -> float:
+    """Return what the best way leaves of the error of the best observer by itself."""
+    return tried[0].error / max(min(t.error for t in tried if not t.rounding.before and not t.rounding.after), TINY)
 
 
 def _tried(trials: Trials, rounding: Rounding) -> Tried:

@@ -67,7 +67,7 @@ class Ladders:
         """Return the ladder of a target's scheme; the way to round that was best for another scheme is tried first."""
         key = target.scheme.model_dump_json()
         if key not in self._known:
-            before = next((ladder.tried[0] for ladder in self._known.values() if ladder.tried), None)
+            before = next((ladder.tried for ladder in self._known.values()), ())
             narrow = Trials(self._source, target.scheme, self._judge, self._max_drop, self._progress)
             tried, trials = tuple(try_observers(narrow, before)), narrow.judged_by(self._wide)
             self._known[key] = Ladder(trials, tried, self._judge.count, functools.partial(self._form, trials))
