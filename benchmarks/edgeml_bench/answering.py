@@ -13,6 +13,7 @@ from edgeml_bench.feeding import Arrays, shape_sample
 from edgeml_bench.stacking import concatenate, stack
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.settings import Settings
+from edgeml_targets.contract.stored import Rows
 from edgeml_targets.runtimes import Session, find_runtime
 
 MOST_BATCH: Final = 64
@@ -21,9 +22,10 @@ TRIED: Final = 4  # samples on which stacking must not change the answers
 SAME: Final = 1e-4  # of a sample's largest answer; kernels for another batch size sum in another order
 
 Answers = dict[str, npt.NDArray[Any]]
+Samples = Mapping[str, Rows]
 
 
-def answers(artifact: Path, settings: Settings, samples: Mapping[str, npt.NDArray[Any]]) -> Answers:
+def answers(artifact: Path, settings: Settings, samples: Samples) -> Answers:
     """Return every output for all samples, stacked on the first axis, in the samples' order.
 
     An output whose shape depends on the data is left out: nothing stacks it, and nothing compares it value by value.
@@ -62,7 +64,7 @@ def answers(artifact: Path, settings: Settings, samples: Mapping[str, npt.NDArra
         session.close()
 
 
-def _checked(session: Session, samples: Arrays, *, where: str) -> Arrays:
+def _checked(session: Session, samples: Samples, *, where: str) -> Samples:
     """Return the samples of the session's inputs, each with the same count, at least one."""
     missing = [t.name for t in session.inputs if t.name not in samples]
     if missing:
@@ -71,7 +73,7 @@ def _checked(session: Session, samples: Arrays, *, where: str) -> Arrays:
             where=where,
             mend="name the arrays as the model's inputs are named",
         )
-    given = {t.name: np.asarray(samples[t.name]) for t in session.inputs}
+    given = {t.name: samples[t.name] for t in session.inputs}
     counts = {len(array) if array.ndim else 0 for array in given.values()}
     if len(counts) != 1 or counts == {0}:
         raise EdgemlError(
@@ -82,7 +84,7 @@ def _checked(session: Session, samples: Arrays, *, where: str) -> Arrays:
     return given
 
 
-def _batch(session: Session, given: Arrays, count: int, where: str) -> int:
+def _batch(session: Session, given: Samples, count: int, where: str) -> int:
     """Return how many samples may be stacked: 1 where the batch is fixed or stacking changes the answers."""
     tensors = (*session.inputs, *session.outputs)
     if count < 2 or not _lack_batch_axis(session, given) or any(t.shape[:1] != (-1,) for t in tensors):
@@ -115,15 +117,15 @@ def _same(alone: npt.NDArray[Any], together: npt.NDArray[Any]) -> bool:
     return bool(np.all((np.abs(first - second) <= SAME * largest) | (np.isnan(first) & np.isnan(second))))
 
 
-def _single(session: Session, given: Arrays, index: int, where: str) -> Answers:
+def _single(session: Session, given: Samples, index: int, where: str) -> Answers:
     return session.run({t.name: shape_sample(t, given[t.name][index], where=where) for t in session.inputs})
 
 
-def _rows(session: Session, given: Arrays, begin: int, end: int) -> Arrays:
+def _rows(session: Session, given: Samples, begin: int, end: int) -> Arrays:
     return {t.name: np.ascontiguousarray(given[t.name][begin:end], dtype=t.dtype) for t in session.inputs}
 
 
-def _lack_batch_axis(session: Session, given: Arrays) -> bool:
+def _lack_batch_axis(session: Session, given: Samples) -> bool:
     """Tell whether every sample's rank is one less than its input's; `given` has the samples' axis in its place."""
     return all(given[t.name].ndim == len(t.shape) for t in session.inputs)
 

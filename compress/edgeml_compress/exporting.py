@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
@@ -26,6 +27,7 @@ from edgeml_compress.judging.choice import FLOAT
 from edgeml_compress.source import Source
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import NotExpressed
+from edgeml_targets.contract.stored import Rows
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.exporters.tflite import fix_inputs
 from edgeml_targets.models import read_model
@@ -124,11 +126,11 @@ def _shape(value: ir.Value, fed: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(known if known >= 0 else size for known, size in zip(_declared(value), alike, strict=True))
 
 
-def _never_changes(arrays: Sequence[npt.NDArray[Any]], first: npt.NDArray[Any]) -> bool:
+def _never_changes(arrays: Sequence[Rows], first: npt.NDArray[Any]) -> bool:
     """Tell whether there are two samples or more of an input that is one whole number, and all are as the first."""
     if first.dtype.kind not in "iub" or first.size != 1 or sum(map(len, arrays)) < 2:
         return False
-    return all(bool((array == first.item()).all()) for array in arrays)
+    return all(bool((np.asarray(array) == first.item()).all()) for array in arrays)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

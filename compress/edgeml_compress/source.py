@@ -26,6 +26,7 @@ from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
+from edgeml_targets.contract.stored import Rows, blocks
 from edgeml_targets.models import read_model
 from edgeml_targets.runtimes.onnxruntime import errors
 from edgeml_targets.target import Scheme
@@ -186,7 +187,7 @@ def all_alike(samples: Samples) -> bool:
     return count > 1 and values and all(np.array_equal(a[0], a[i]) for i in range(1, count) for a in samples.values())
 
 
-def first_broken(array: npt.NDArray[Any]) -> int | None:
+def first_broken(array: Rows) -> int | None:
     """Return which sample is the first with a value that is not finite; `None` where all are sound or no floats."""
     if array.dtype.kind != "f":
         return None
@@ -212,7 +213,8 @@ def hash_of(samples: Samples) -> str:
     for name in sorted(samples):
         array = samples[name]
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).data if array.size else b"")
+        for block in blocks(array) if array.size else ():
+            digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from edgeml.calibration_data import LEAST_SAMPLES, hold_back, in_words, read_data
+from edgeml import calibration_data
+from edgeml.calibration_data import LEAST_SAMPLES, Data, hold_back, in_words, read_data
+from edgeml_compress.source import all_alike, first_broken, hash_of
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.stored import Stored
 from edgeml_targets.contract.tensors import Tensor
 
 IMAGE = (Tensor("x", "float32", (-1, 3, 8, 8)),)
@@ -205,3 +208,55 @@ def test_every_sample_is_for_one_thing_and_a_third_is_held_back(count: int, seed
 def test_each_class_gives_its_third_within_one_sample(labels: np.ndarray) -> None:
     held = np.bincount(labels[hold_back(len(labels), labels).evaluation], minlength=5)
     assert (np.abs(held - np.bincount(labels, minlength=5) / 3) <= 1).all()
+
+
+def read_as(kind: str, folder: Path, place: Path) -> Data:
+    """Read eight images as one of the kinds of DATA."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
+    (place / "p.toml").write_text("scale = 0.5\nmean = [1, 2, 3]\n")
+    if kind == "images":
+        return read_data(folder, IMAGE)
+    if kind == "npz":
+        np.savez_compressed(place / "x.npz", x=pixels.transpose(0, 3, 1, 2), y=pixels)
+        return read_data(place / "x.npz", IMAGE)
+    if kind == "preprocessed":
+        return read_data(saved(place / "x.npy", pixels), IMAGE, preprocess=place / "p.toml")
+    dtype = {"npy": "float32", "cast": "float64", "swapped": ">f4"}[kind]
+    return read_data(saved(place / "x.npy", pixels.transpose(0, 3, 1, 2).copy().astype(dtype)), IMAGE)
+
+
+@pytest.mark.parametrize("kind", ["npy", "cast", "swapped", "npz", "preprocessed", "images"])
+def test_what_is_large_stays_on_the_disk_and_is_the_same(
+    kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = read_as(kind, folder, tmp_path)
+    monkeypatch.setattr(calibration_data, "MOST_HELD_BYTES", 0)
+    stored = read_as(kind, folder, tmp_path)
+    assert isinstance(held.samples["x"], np.ndarray) and isinstance(stored.samples["x"], Stored)
+    assert held.samples["x"].dtype == stored.samples["x"].dtype == np.float32
+    rows = np.array([1, 2, 5])
+    for first, second in ((held.samples, stored.samples), (held.part(rows), stored.part(rows))):
+        np.testing.assert_array_equal(np.asarray(second["x"]), np.asarray(first["x"]))
+        assert hash_of(second) == hash_of(first) and all_alike(second) == all_alike(first)
+    assert isinstance(stored.part(rows)["x"], Stored)
+
+
+def test_a_value_that_is_not_finite_is_found_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration_data, "MOST_HELD_BYTES", 0)
+    x = np.zeros((9, 4), np.float32)
+    x[7, 1] = np.inf
+    with pytest.raises(EdgemlError, match="sample 7 of x holds a value that is not finite"):
+        read_data(saved(tmp_path / "x.npy", x), ROW)
+    x[7, 1] = 0
+    assert first_broken(read_data(saved(tmp_path / "x.npy", x), ROW).samples["x"]) is None
+
+
+def test_an_npy_that_ends_early_or_is_in_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration_data, "MOST_HELD_BYTES", 0)
+    x = np.arange(36, dtype=np.float32).reshape(9, 4)
+    found = read_data(saved(tmp_path / "f.npy", np.asfortranarray(x)), ROW)
+    np.testing.assert_array_equal(found.samples["x"], x)
+    content = saved(tmp_path / "x.npy", x).read_bytes()
+    (tmp_path / "x.npy").write_bytes(content[:-1])
+    with pytest.raises(EdgemlError, match=r"cannot be read: it ends before the last sample"):
+        read_data(tmp_path / "x.npy", ROW)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
 
+from edgeml import calibration_data
 from edgeml.bundling import bundle_project
 from edgeml.compression import (
     Options,
@@ -26,7 +28,9 @@ from edgeml.project import Budget, DataSection, Project, Splits
 from edgeml.project import Compression as Limits
 from edgeml.train.imported import import_model
 from edgeml_compress import Compression
+from edgeml_targets.contract import stored
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.stored import Stored
 from edgeml_targets.target import HARDWARE
 
 HERE, ELSEWHERE = "x86_64-onnxruntime", "raspberrypi5-onnxruntime"
@@ -228,3 +232,30 @@ def test_a_recipe_that_is_none_ends_in_one_line(work: Path) -> None:
     for file, said in (("missing.toml", "cannot be read"), ("bad.toml", "gone: the model has no such weight")):
         done = edgeml("compress", "tiny.onnx", "--calibration", "x.npy", "--recipe", file, "--out", "none")
         assert done.returncode == 2 and said in done.stderr.splitlines()[-1] and done.stdout == ""
+
+
+def test_samples_on_the_disk_give_the_same_artifacts_and_are_never_read_whole(
+    work: Path,
+    images,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory does not grow with samples: nothing reads a whole part, of which evaluation is the smallest but validation."""
+    np.save("x.npy", images(300))
+    targets = [ELSEWHERE, "raspberrypi4-litert"]  # timed nowhere, so that chance has no say
+    held = compress_file(Path("tiny.onnx"), Path("x.npy"), targets, Path("held"))
+    read: list[int] = []
+    whole = Stored.__array__
+
+    def counted(array: Stored, *arguments: Any, **named: Any) -> Any:
+        read.append(len(array))
+        return whole(array, *arguments, **named)
+
+    monkeypatch.setattr(calibration_data, "MOST_HELD_BYTES", 0)
+    monkeypatch.setattr(stored, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(Stored, "__array__", counted)
+    found = compress_file(Path("tiny.onnx"), Path("x.npy"), targets, Path("stored"))
+    assert 0 < max(read) < found.evaluation_samples == 100
+    assert found.data_sha256 == held.data_sha256
+    for target, before in zip(found.targets, held.targets, strict=True):
+        assert target.chosen == before.chosen and target.cosine_min == before.cosine_min
+        assert [(c.name, c.sha256) for c in target.candidates] == [(c.name, c.sha256) for c in before.candidates]

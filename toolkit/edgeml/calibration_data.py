@@ -2,13 +2,17 @@
 
 An array's first axis counts samples. A sample whose rank is the input's is fed as it is; one whose rank is one less
 gets a batch axis in front. Images are RGB, 0 to 1, resized, laid out as the input's shape asks; a file says otherwise.
+What is large stays on the disk: an NPY where it is, all else in a temporary file.
 """
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import tempfile
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,17 +24,21 @@ from pydantic import Field
 
 from edgeml.data.sources.images import image_folders, read_image
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import told
 from edgeml_targets.contract.preprocess import Preprocessing
+from edgeml_targets.contract.stored import Rows, blocks, open_npy, write_samples
 from edgeml_targets.contract.tensors import Tensor
 from edgeml_targets.target import Described
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Rows]
 Labels = npt.NDArray[np.integer[Any]]
 Floats = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
 
 LEAST_SAMPLES: Final = 6  # one to validate on, two to evaluate on, three to draw ranges from
 EVALUATION_SHARE: Final = 3  # one of three is held back
 VALIDATION_SHARE: Final = 4  # of the rest, one of four sets no ranges
+MOST_HELD_BYTES: Final = 64 << 20
+"""Of an array: a larger one stays on the disk, so that memory does not grow with samples. In memory a sample costs no reading."""
 NPY: Final = b"\x93NUMPY"
 ZIP: Final = b"PK"
 
@@ -165,7 +173,7 @@ def _read_preprocess(path: Path) -> Preprocess:
 
 
 def _read_arrays(path: Path, inputs: Sequence[Tensor]) -> Arrays:
-    """Return an array an input; a single one is mapped from the disk, not read."""
+    """Return an array an input; that of an NPY and large ones of an NPZ are not read yet."""
     try:
         with path.open("rb") as file:
             head = file.read(len(NPY))
@@ -173,14 +181,14 @@ def _read_arrays(path: Path, inputs: Sequence[Tensor]) -> Arrays:
             if len(inputs) != 1:
                 what = f"one array, and the model has inputs {', '.join(t.name for t in inputs)}"
                 raise EdgemlError(what, where=str(path), mend="give an NPZ with an array of each of these names")
-            return {inputs[0].name: np.load(path, mmap_mode="r", allow_pickle=False)}
+            return {inputs[0].name: _read_npy(path)}
         if head.startswith(ZIP):
             with np.load(path, allow_pickle=False) as archive:
                 missing = [t.name for t in inputs if t.name not in archive.files]
                 if missing:
                     what = f"no array {missing[0]}, there are {', '.join(archive.files) or 'none'}"
                     raise EdgemlError(what, where=str(path), mend="name the arrays as the model's inputs are named")
-                return {t.name: archive[t.name] for t in inputs}
+                return {t.name: _read_member(archive, t.name, path) for t in inputs}
     except FileNotFoundError as error:
         raise EdgemlError("no such file or folder", where=str(path), mend="check the path") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -188,6 +196,26 @@ def _read_arrays(path: Path, inputs: Sequence[Tensor]) -> Arrays:
     raise EdgemlError(
         "neither NPY nor NPZ nor a folder", where=str(path), mend="write samples with numpy.save or numpy.savez"
     )
+
+
+def _read_npy(path: Path) -> Rows:
+    with path.open("rb") as file:
+        stored = open_npy(file, str(path))
+    return np.load(path, mmap_mode="r", allow_pickle=False) if stored is None else stored
+
+
+def _read_member(arrays: np.lib.npyio.NpzFile, name: str, path: Path) -> Rows:
+    """Return an array of an NPZ; a large one from a copy on the disk, since of a packed one no sample is found alone."""
+    folder, stored = Path(tempfile.gettempdir()), None
+    with zipfile.ZipFile(path) as archive:
+        member = archive.NameToInfo.get(f"{name}.npy")
+        if member is not None and member.file_size > MOST_HELD_BYTES:
+            with archive.open(member) as content, told(folder), tempfile.TemporaryFile(dir=folder) as file:
+                shutil.copyfileobj(content, file)
+                file.seek(0)
+                stored = open_npy(file, str(path))
+    found: Rows = arrays[name] if stored is None else stored
+    return found
 
 
 def _image_preprocessing(inputs: Sequence[Tensor], wanted: Preprocess, where: Path) -> Preprocessing:
@@ -218,7 +246,7 @@ def _image_preprocessing(inputs: Sequence[Tensor], wanted: Preprocess, where: Pa
 
 
 def _array_preprocessing(
-    inputs: Sequence[Tensor], arrays: Mapping[str, npt.NDArray[Any]], wanted: Preprocess | None, where: Path
+    inputs: Sequence[Tensor], arrays: Mapping[str, Rows], wanted: Preprocess | None, where: Path
 ) -> Preprocessing | None:
     """Return what is done to arrays: nothing unless it is asked for; uint8 arrays of images are then taken as images."""
     if wanted is None:
@@ -232,9 +260,11 @@ def _array_preprocessing(
     return Preprocessing(scale=wanted.scale or 1.0, mean=wanted.mean or (0.0,), std=wanted.std or (1.0,))
 
 
-def _preprocessed(array: npt.NDArray[Any], preprocessing: Preprocessing, where: Path) -> npt.NDArray[Any]:
+def _preprocessed(array: Rows, preprocessing: Preprocessing, where: Path) -> Rows:
     try:
-        return preprocessing.stack(np.asarray(array))
+        if array.ndim == 0 or len(array) == 0:
+            return preprocessing.stack(np.asarray(array))
+        return _gathered((preprocessing.stack(block) for block in blocks(array)), len(array))
     except ValueError as error:
         raise EdgemlError(str(error), where=str(where), mend="give samples that fit --preprocess") from error
 
@@ -242,20 +272,21 @@ def _preprocessed(array: npt.NDArray[Any], preprocessing: Preprocessing, where: 
 def _read_images(folder: Path, tensor: Tensor, preprocessing: Preprocessing) -> tuple[Arrays, Labels | None]:
     folders = image_folders(folder)
     files = [file for found in folders.values() for file in found]
-    samples: npt.NDArray[Any] | None = None
-    for i, file in enumerate(files):
-        ready = preprocessing(read_image(file))
-        if samples is None:
-            samples = np.empty((len(files), *ready.shape), np.float32)
-        samples[i] = ready
-    if samples is None:
-        raise EdgemlError("no images", where=str(folder), mend="make a folder a class")
+    samples = _gathered((preprocessing(read_image(file))[None] for file in files), len(files))
     labels = np.repeat(np.arange(len(folders)), [len(found) for found in folders.values()])
     # The images of a single folder are samples without labels: there is nothing to tell apart.
     return {tensor.name: _fitted(samples, tensor, folder)}, labels if len(folders) > 1 else None
 
 
-def _fitted(array: npt.NDArray[Any], tensor: Tensor, where: Path) -> npt.NDArray[Any]:
+def _gathered(parts: Iterator[npt.NDArray[Any]], count: int) -> Rows:
+    """Return `count` samples, one or more, which come part by part, as one array: on the disk where it is large."""
+    first = next(parts)
+    large = first.nbytes * count > MOST_HELD_BYTES * len(first)
+    parts = itertools.chain([first], parts)
+    return write_samples(parts) if large else np.concatenate(list(parts))
+
+
+def _fitted(array: Rows, tensor: Tensor, where: Path) -> Rows:
     """Return samples in the input's element type.
 
     Raises:
@@ -273,7 +304,8 @@ def _fitted(array: npt.NDArray[Any], tensor: Tensor, where: Path) -> npt.NDArray
         if broken is not None:
             what = f"sample {broken} of {tensor.name} holds a value that is not finite (NaN or infinity)"
             raise EdgemlError(what, where=str(where), mend="replace the value or leave the sample out")
-    return array.astype(tensor.dtype, copy=False)
+    fitted: Rows = array.astype(tensor.dtype, copy=False)
+    return fitted if fitted.nbytes > MOST_HELD_BYTES else np.asarray(fitted)
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:

@@ -18,12 +18,13 @@ import onnx_ir as ir
 
 from edgeml_bench.stacking import stack
 from edgeml_compress.graph.layers import name_of
+from edgeml_targets.contract.stored import Rows
 from edgeml_targets.models import load_weights
 from edgeml_targets.runtimes.onnxruntime import errors
 
 S = TypeVar("S")
 T = TypeVar("T")
-Samples = Mapping[str, npt.NDArray[Any]]
+Samples = Mapping[str, Rows]
 Feed = Mapping[str, npt.NDArray[Any]]
 MOST_MESSAGE_BYTES: Final = 16 << 20
 """Of weights; beyond this they go through a file, which ONNX Runtime maps into memory instead of holding copies of a message.
@@ -169,11 +170,11 @@ def _alike(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> bool:
     return np.allclose(first, second, rtol=0, atol=close, equal_nan=True)
 
 
-def _stackable(value: ir.Value, array: npt.NDArray[Any]) -> bool:
+def _stackable(value: ir.Value, array: Rows) -> bool:
     shape = value.shape
     return shape is not None and len(shape) == array.ndim and len(shape) > 0 and not isinstance(shape[0], int)
 
 
-def _fed(value: ir.Value, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _fed(value: ir.Value, rows: Rows) -> npt.NDArray[Any]:
     rank = rows.ndim if value.shape is None else len(value.shape)
     return np.asarray(rows if rank == rows.ndim else rows[0], order="C")  # ascontiguousarray gives a scalar an axis

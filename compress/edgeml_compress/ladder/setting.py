@@ -17,6 +17,7 @@ from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
 from edgeml_compress.source import CalibrationData, Source, reference_answers
 from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.contract.stored import joined
 from edgeml_targets.target import Target
 
 MOST_LABELLED: Final = 256  # labelled validation samples that choices on the way are judged on
@@ -99,8 +100,9 @@ def _wider(source: Source, drew_ranges: Samples, judge: Judge) -> Judge:
     if judge.labels is not None or more <= 0:
         return judge
     others = {name: drew_ranges[name][:more] for name in judge.samples}
+    samples = {name: joined(array, others[name]) for name, array in judge.samples.items()}
     reference = concatenate([judge.reference, reference_answers(source, others)])
-    return Judge(concatenate([judge.samples, others]), reference, None)
+    return Judge(samples, reference, None)
 
 
 def _unlearned(ranges: Samples) -> Samples:
