@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from edgeml_compress.judging import fidelity as module
 from edgeml_compress.judging.fidelity import fidelity, relative_error
 
 WIDE = 8
@@ -107,3 +111,28 @@ def test_an_output_of_another_size_is_left_out_and_told() -> None:
     found = fidelity(reference, answers)
     assert found.apart == ("at", "gone") and found.cosine_min == pytest.approx(1.0)
     assert relative_error(reference, answers) == pytest.approx(0)
+
+
+@given(
+    arrays(np.float32, (7, 9), elements=st.sampled_from([0.0, 1.0, -2.5, 1e-9, 3e4, np.nan, np.inf])),
+    st.integers(1, 70),
+    st.sampled_from([9, 3]),
+)
+def test_how_many_are_compared_at_once_changes_nothing(expected: np.ndarray, values: int, width: int) -> None:
+    reference, answers = {"y": expected[:, :width]}, {"y": expected[::-1, :width]}
+    with mock.patch.object(module, "FEW_VALUES", values):
+        found = fidelity(reference, answers)
+    assert found == fidelity(reference, answers)
+
+
+def test_large_answers_are_not_held_several_times() -> None:
+    reference = {"y": np.random.default_rng(0).standard_normal((400, 20_000)).astype(np.float32)}
+    answers = {"y": reference["y"] + np.float32(0.1)}
+    with mock.patch.object(module, "FEW_VALUES", 1 << 16):
+        tracemalloc.start()
+        try:
+            assert fidelity(reference, answers).cosine_min is not None and relative_error(reference, answers) > 0
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < reference["y"].nbytes / 4
