@@ -37,6 +37,7 @@ test-all: install
 # Ours beside its peers, each in an environment of its own under .peers/; it can be interrupted, and goes on where it was.
 bench-peers: install
 	$(BIN)/python -m peers.calibration --kept
+	$(BIN)/python -m peers.second_target --kept
 	$(BIN)/python -m peers $(ARGS)
 
 lint: install

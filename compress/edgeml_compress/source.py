@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -17,7 +18,7 @@ from edgeml_bench import answers
 from edgeml_compress.calibration import Calibration, calibrate, observed
 from edgeml_compress.graph.layers import weights
 from edgeml_compress.graph.naming import graphs
-from edgeml_compress.graph.running import Samples, open_session, run_each
+from edgeml_compress.graph.running import Samples, cores, open_session, run_each
 from edgeml_compress.judging.fidelity import Answers, fidelity
 from edgeml_compress.passes import Draft
 from edgeml_compress.preparation import lift, prepare
@@ -34,6 +35,7 @@ from edgeml_targets.target import Scheme
 Labels = npt.NDArray[np.integer[Any]]
 
 CALIBRATION_FILE: Final = "calibration.msgpack"
+LARGE_BYTES: Final = 4_000_000  # of a float model's file: one inference has enough to do for several cores
 TRIED_SAMPLES: Final = 16  # on which preparing must not change the answers
 SAME: Final = 0.99999
 ALIKE_MEND: Final = "give samples of the kind that the model will see; ranges are drawn from how they differ"
@@ -149,7 +151,15 @@ def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress
 
 def reference_answers(source: Source, samples: Samples) -> Answers:
     """Return what the float model as it was read answers, in ONNX Runtime; the samples' arrays are as `answers` takes them."""
-    return answers(source.path, REFERENCE, samples)
+    return answers(source.path, on_enough_cores(REFERENCE, source.path.stat().st_size), samples)
+
+
+def on_enough_cores(settings: Settings, model_bytes: int) -> Settings:
+    """Return settings for answers, not for timing: a large float model and what is made of it run on all cores.
+
+    Not several at once instead, on a core each: a session of a network of ResNet-50's size takes half a gigabyte.
+    """
+    return msgspec.structs.replace(settings, threads=cores()) if model_bytes >= LARGE_BYTES else settings
 
 
 def check_labels(reference: Answers, labels: Labels | None, where: str, *, name: str) -> None:

@@ -21,7 +21,7 @@ from edgeml_compress.graph.running import Samples
 from edgeml_compress.judging.choice import FLOAT, Budget, Judged, Limits, accurate, overspent
 from edgeml_compress.judging.fidelity import Answers, Fidelity, fidelity
 from edgeml_compress.making import Made
-from edgeml_compress.source import Labels
+from edgeml_compress.source import Labels, on_enough_cores
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors, find_runtime, installed
@@ -204,22 +204,27 @@ def _raced(
 
 
 def _evaluate(made: Sequence[Made], settings: Settings | None, held: Held) -> list[Figures]:
-    figures: list[Figures] = []
-    float_right: npt.NDArray[np.bool_] | None = None
-    for candidate in made:
-        size = candidate.artifact.stat().st_size
-        if settings is None:
-            figures.append(Figures(candidate, size, Fidelity(None, 0)))
-            continue
-        got = answers(candidate.artifact, settings, held.samples)
-        found = Figures(candidate, size, fidelity(held.reference, got))
-        if held.labels is not None:
-            right = right_answers(got[next(iter(held.reference))], held.labels)
-            float_right = right if float_right is None else float_right
-            accuracy = Accuracy(int(right.sum()), len(right))
-            found = Figures(candidate, size, found.fidelity, accuracy, paired_drop(float_right, right))
-        figures.append(found)
-    return figures
+    sizes = [candidate.artifact.stat().st_size for candidate in made]
+    if settings is None:
+        return [Figures(m, size, Fidelity(None, 0)) for m, size in zip(made, sizes, strict=True)]
+    spread = on_enough_cores(settings, model_bytes=sizes[0])
+    told = [_answered(m, spread, held) for m in made]
+    figures = [Figures(m, size, close) for m, size, (close, _) in zip(made, sizes, told, strict=True)]
+    float_right = told[0][1]
+    if float_right is None:
+        return figures
+    return [
+        dataclasses.replace(f, accuracy=Accuracy(int(right.sum()), len(right)), drop=paired_drop(float_right, right))
+        for f, (_, right) in zip(figures, told, strict=True)
+        if right is not None
+    ]
+
+
+def _answered(made: Made, settings: Settings, held: Held) -> tuple[Fidelity, npt.NDArray[np.bool_] | None]:
+    """Return how close a candidate's answers are and, with labels, which of them are right, (samples,)."""
+    got = answers(made.artifact, settings, held.samples)
+    right = None if held.labels is None else right_answers(got[next(iter(held.reference))], held.labels)
+    return fidelity(held.reference, got), right
 
 
 def entrants(
