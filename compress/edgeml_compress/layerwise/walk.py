@@ -6,11 +6,13 @@ tensors that are held; only as many samples take part as fit into `HELD_BYTES`, 
 
 1. Cut: tensors that layers give, and those that several nodes read, are held; the rest is computed anew where it is needed.
 2. Run one sample, and see how many fit.
-3. For each cut, in the graph's order: run what lies between, visit the layer, let go of what nobody will read again.
+3. For each cut, in the graph's order: run what lies between, visit the layer, let go of what nobody will read again. The float
+   network, which nothing changes, is run a few cuts ahead: to load a part takes longer than to run it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +30,7 @@ from edgeml_compress.passes import Draft, needed_samples
 from edgeml_targets.contract.encodings import Encoding
 
 HELD_BYTES: Final = 128 << 20
+AHEAD: Final = 4  # cuts: each is held until it is read
 ALONE_BYTES: Final = 4 << 20  # of what enters a part: one thread has run less before others have begun
 PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -47,18 +50,23 @@ class Stop:
         weight: Its weight's initializer there.
         encoding: How that weight is written.
         rounded: The weight, each number at the nearest point of the grid.
-        entering: What enters it when all before it are integers.
         wanted: What the float network gives there, its bias included, before an activation.
-        run: What it gives for `entering` with a weight on or off the grid, and its own bias.
+        enter: Returns `entering`.
+        run: Returns what it gives for `entering` with a weight on or off the grid, and its own bias. Both only while it is visited.
     """
 
     node: ir.Node
     weight: ir.Value
     encoding: Encoding
     rounded: Array
-    entering: Chunks
     wanted: Chunks
+    enter: Callable[[], Chunks]
     run: Callable[[Array], Chunks]
+
+    @property
+    def entering(self) -> Chunks:
+        """What enters the layer when all before it are integers; computed when it is first asked for."""
+        return self.enter()
 
     @property
     def entering_value(self) -> ir.Value:
@@ -85,7 +93,7 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> No
     integer = _Lane(simulated(draft.model, draft.encodings), chosen, at_once)
     gone = _no_more_needed(route)
     for index, cut in enumerate(route):
-        plain.hold(cut.name, plain.compute(cut.needs, cut.name))
+        plain.look_ahead(route[index : index + AHEAD])
         if cut.layer is None:
             integer.hold(cut.name, integer.compute(cut.needs, cut.name))
         else:
@@ -158,9 +166,10 @@ def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
         n: v.nbytes for n, v in zip(names, session.run(names, dict(next(batches(draft.model, one)).feed)), strict=True)
     }
     alive, most = 0, 1
-    for cut, gone in zip(route, _no_more_needed(route), strict=True):
+    for index, (cut, gone) in enumerate(zip(route, _no_more_needed(route), strict=True)):
         alive += sizes[cut.name]
-        most = max(most, 2 * alive + 2 * sizes[cut.name])  # what enters the layer is about what leaves it
+        ahead = sum(sizes[c.name] for c in route[index + 1 : index + AHEAD])
+        most = max(most, 2 * alive + 2 * sizes[cut.name] + ahead)  # what enters the layer is about what leaves it
         alive -= sum(sizes.get(name, 0) for name in gone)
     return max(HELD_BYTES // most, 1)
 
@@ -184,10 +193,20 @@ class _Lane:
 
     def compute(self, needs: Sequence[str], name: str) -> Chunks:
         """Return a tensor, computed from held ones."""
-        if name in self._held:
-            return self._held[name]
-        inputs = [self._values[n] for n in needs if n in self._held]
-        return _run(self.parts.between(inputs, [self._values[name]]), [self._held[name_of(v)] for v in inputs])
+        return self._held[name] if name in self._held else self._computed(needs, [name])[0]
+
+    def look_ahead(self, cuts: Sequence[_Cut]) -> None:
+        """Hold what some cuts give, the first of which is about to be read: all are computed where that one is not held yet."""
+        if cuts[0].name not in self._held:
+            names = [cut.name for cut in cuts]
+            needs = {need for cut in cuts for need in cut.needs}
+            for name, chunks in zip(names, self._computed(sorted(needs), names), strict=True):
+                self.hold(name, chunks)
+
+    def _computed(self, needs: Sequence[str], names: Sequence[str]) -> list[Chunks]:
+        inputs = [self._values[need] for need in needs if need in self._held]
+        part = self.parts.between(inputs, [self._values[name] for name in names])
+        return _run(part, [self._held[name_of(v)] for v in inputs])
 
     def hold(self, name: str, chunks: Chunks) -> None:
         """Keep a tensor for later cuts."""
@@ -204,28 +223,32 @@ def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) 
     if weight is None or twin is None or twin.inputs[0] is None or twin.inputs[1] is None:
         raise ValueError(f"{node.name} is no layer")
     read = list(dict.fromkeys(v for v in twin.inputs if v is not None and not is_constant(v)))  # a bias may be computed
-    fed = [integer.compute(cut.needs, name_of(v)) for v in read]
-    return Stop(
-        node=node,
-        weight=weight,
-        encoding=draft.encodings.tensors[name_of(weight)],
-        rounded=constant(twin.inputs[1]),
-        entering=fed[0],
-        wanted=plain.held(cut.name),
-        run=lambda values: _run_layer(integer.parts, twin, values, read, fed),
-    )
+    rounded = constant(twin.inputs[1])
+
+    @functools.cache
+    def fed() -> list[Chunks]:
+        return [integer.compute(cut.needs, name_of(v)) for v in read]
+
+    def run(values: Array) -> Chunks:
+        if values is rounded:  # as it stands there: in one part with what lies before it
+            return integer.compute(cut.needs, cut.name)
+        return _run_layer(integer.parts, twin, values, read, fed())
+
+    encoding = draft.encodings.tensors[name_of(weight)]
+    return Stop(node, weight, encoding, rounded, plain.held(cut.name), enter=lambda: fed()[0], run=run)
 
 
 def _run_layer(parts: Parts, node: ir.Node, weight: Array, read: Sequence[ir.Value], fed: Sequence[Chunks]) -> Chunks:
     """Run one node alone, with another weight."""
     alone, name = parts.between(read, node.outputs), name_of(node.inputs[1]) if node.inputs[1] is not None else ""
     alone.graph.initializers[name].const_value = ir.tensor(weight, name=name)
-    return _run(alone, fed)
+    return _run(alone, fed)[0]
 
 
-def _run(model: ir.Model, fed: Sequence[Chunks]) -> Chunks:
+def _run(model: ir.Model, fed: Sequence[Chunks]) -> list[Chunks]:
+    """Return each output, chunk for chunk."""
     session, names = open_session(model), [name_of(v) for v in model.graph.inputs]
     feeds = [dict(zip(names, arrays, strict=True)) for arrays in zip(*fed, strict=True)]
-    if sum(array.nbytes for array in fed[0]) < ALONE_BYTES:
-        return [session.run(None, feed)[0] for feed in feeds]
-    return list(in_turn(lambda feed: session.run(None, feed)[0], feeds, cores()))
+    run = functools.partial(session.run, None)
+    found = map(run, feeds) if sum(a.nbytes for a in fed[0]) < ALONE_BYTES else in_turn(run, feeds, cores())
+    return [list(chunks) for chunks in zip(*found, strict=True)]
