@@ -36,7 +36,7 @@ SAID: Final = """The first target reads and calibrates the network
 and tries the ways to round; the others start from its calibration and try its way first, then others where it gains less. All
 candidates are made and written. Evaluation, which runs networks to compare answers, stands apart, and candidates are not timed."""
 RESULT: Final = "second_target.json"
-HEAD: Final = "| | read and calibrate s | choose and make s | together s | of the first | evaluation s |\n|---|---|---|---|---|---|"
+HEAD: Final = "| | read and calibrate s | choose s | make s | together s | of the first | evaluation s |\n|---|---|---|---|---|---|---|"
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from edgeml_compress.candidates import Rounding
-from edgeml_compress.judging.choice import FLOAT, UNMEASURED, Choice, Evidence, Limits, evidence, without_int8
+from edgeml_compress.candidates import STATIC, Rounding
+from edgeml_compress.judging.choice import (
+    FLOAT,
+    UNMEASURED,
+    Choice,
+    Evidence,
+    Limits,
+    accurate,
+    evidence,
+    without_int8,
+)
 from edgeml_compress.judging.judge import Outcome
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.roundings import Tried
@@ -206,7 +215,19 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
         )
         reach = f"by the 95 % interval up to {changed(drop.high)}, {max_drop:g} allowed"
         found.append(f"{few}: {changed(drop.points)}, {reach} (insufficient evidence).")
-    return (*found, *left_out, *outcome.notes)
+    return (*found, *_refused(outcome, max_drop), *left_out, *outcome.notes)
+
+
+def _refused(outcome: Outcome, max_drop: float) -> Iterator[str]:
+    """Yield that full int8 is out by an estimate which more samples could move: it is the one that would be much faster."""
+    full = next((f for f in outcome.figures if f.made.name == STATIC and f.drop is not None), None)
+    if full is None or full.drop is None or accurate(full.judged(), max_drop):
+        return
+    if evidence(full.drop.low, full.drop.high, max_drop) is Evidence.INSUFFICIENT:
+        yield (
+            f"{STATIC} is over the budget by an estimate alone: {changed(full.drop.points)}, by the 95 % interval from "
+            f"{changed(full.drop.low)} to {changed(full.drop.high)} (insufficient evidence); more samples would tell."
+        )
 
 
 def _explains(choice: Choice) -> bool:

@@ -40,6 +40,18 @@ def test_a_gain_is_no_negative_loss() -> None:
     assert "1 held-back sample is too few" in told(Drop(0.0, -90.0, 90.0), samples=1, max_drop=1)
 
 
+@pytest.mark.parametrize(("drop", "told"), [(Drop(2.0, -0.9, 6.1), True), (Drop(9.0, 4.0, 15.0), False)])
+def test_full_int8_that_an_estimate_alone_refuses_is_told(drop: Drop, told: bool) -> None:
+    taken = figures("int8-weight-only", 100, 100, Drop(0.0, -0.2, 0.3))
+    outcome = Outcome((figures("float32", 100, 100), figures("int8", 98, 100, drop), taken))
+    found = notes("kws", Choice("int8-weight-only", "the fastest within the budget"), outcome, (), Limits(1.0))
+    expected = (
+        "int8 is over the budget by an estimate alone: 2.0 points lost, by the 95 % interval from 0.9 points gained to 6.1 points "
+        "lost (insufficient evidence); more samples would tell."
+    )
+    assert (expected in found) is told
+
+
 @pytest.mark.parametrize(
     ("drop", "said"), [(0.64, "0.6 points lost"), (-0.3, "0.3 points gained"), (-0.01, "0.0 points lost")]
 )

@@ -164,6 +164,17 @@ def choose(candidates: Sequence[Judged], max_drop: float, budget: Budget | None 
     return _fastest(plain, affordable)
 
 
+def unsure(candidates: Sequence[Judged], max_drop: float, budget: Budget | None = None) -> bool:
+    """Tell whether the race leaves open that the candidate taken is slower than another one by more than counts.
+
+    Its ratio's interval holds 1, and holds more than `MOST_SLOWER`, too: more loads would tell.
+    """
+    taken = next(c for c in candidates if c.name == choose(candidates, max_drop, budget).name)
+    rivals = [c for c in candidates if c.medians_us and c is not taken and accurate(c, max_drop)]
+    ratios = [over(c, taken) for c in rivals if overspent(c, budget) <= 1] if taken.medians_us else []
+    return any(r.low <= 1 and r.value > NO_DIFFERENCE and r.high > MOST_SLOWER for r in ratios)
+
+
 def _asks_latency(plain: Judged, budget: Budget | None) -> bool:
     """Tell whether a latency budget decides: one is stated, and latency can be measured here, as float32's was."""
     return bool(plain.medians_us) and budget is not None and budget.latency_ms is not None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Answers = Mapping[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.floating[Any]]
+Numbers = npt.NDArray[np.floating[Any]]
 
 SMALL_OUTPUT: Final = (
     8  # values a sample: fewer are judged stacked over samples, since a [1, 1] output's cosine is always 1
@@ -93,7 +93,7 @@ def _equal_shares(reference: Answers, answers: Answers) -> list[float]:
     return [float(np.mean(expected == np.reshape(answers[name], expected.shape))) for name, expected in whole.items()]
 
 
-def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Rows, Rows]]:
+def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Numbers, Numbers]]:
     """Yield what is compared by value, output by output, each (samples, values)."""
     apart = shaped_apart(reference, answers)
     for name, expected in reference.items():
@@ -101,14 +101,14 @@ def _pairs(reference: Answers, answers: Answers) -> Iterator[tuple[Rows, Rows]]:
             yield expected.reshape(len(expected), -1), answers[name].reshape(len(expected), -1)
 
 
-def _few(expected: Rows, got: Rows) -> Iterator[tuple[Rows, Rows]]:
+def _few(expected: Numbers, got: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
     """Yield a few samples at a time, so many that the processor's cache holds them while they are gone through."""
     step = max(FEW_VALUES // expected.shape[1], 1)
     for first in range(0, len(expected), step):
         yield expected[first : first + step], got[first : first + step]
 
 
-def _compared(expected: Rows, got: Rows) -> tuple[Floats, Floats]:
+def _compared(expected: Numbers, got: Numbers) -> tuple[Floats, Floats]:
     """Return the norm of each row that was expected, and its cosine; 0 where an answer is all 0 or not finite."""
     sizes, cosines = [], []
     for wanted, found in _few(expected, got):
@@ -125,7 +125,7 @@ def _squares(values: Floats) -> float:
     return float(np.einsum("i,i->", values, values))  # a product of BLAS would wake its threads for so little
 
 
-def _scaled(rows: Rows) -> tuple[Floats, Floats]:
+def _scaled(rows: Numbers) -> tuple[Floats, Floats]:
     """Return rows over their largest magnitude, so that no square overflows, and these; 0 where a row is not finite."""
     scaled = np.array(rows, np.float64)
     largest = np.maximum(scaled.max(axis=1), -scaled.min(axis=1))

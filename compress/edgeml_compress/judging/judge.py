@@ -18,7 +18,7 @@ from edgeml_bench.accuracy import right_answers
 from edgeml_bench.jobs import LEAST_LOADS
 from edgeml_bench.racing import LOADS
 from edgeml_compress.graph.running import Samples
-from edgeml_compress.judging.choice import FLOAT, Budget, Judged, Limits, accurate, overspent
+from edgeml_compress.judging.choice import FLOAT, Budget, Judged, Limits, accurate, overspent, unsure
 from edgeml_compress.judging.fidelity import Answers, Fidelity, fidelity
 from edgeml_compress.making import Made
 from edgeml_compress.source import Labels, on_enough_cores
@@ -32,6 +32,7 @@ SCOUT_INFERENCES: Final = 5
 SCOUT_TURNS: Final = 2
 CLEARLY_SLOWER: Final = 1.25  # than the fastest candidate when scouted: such a one is not raced
 OBVIOUS: Final = 0.8  # of float's latency: of one candidate at that pace, the least number of loads is sure enough
+MOST_LOADS: Final = 3 * LOADS  # of those whose first race does not tell which is faster
 SHORT_RACE_S: Final = 0.6
 RACE_S: Final = 1.2
 LEAST_TURNS: Final = 4  # of each candidate in each load
@@ -129,9 +130,10 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
     pace = (SHORT_RACE_S, LEAST_LOADS) if obvious else (race_seconds(names, scouted), LOADS)
     timed = _raced(figures, names, settings, pace, held, progress)
     others = missing([f.judged() for f in timed], limits.max_drop, budget)
-    if others:
-        entered = [*names, *others]
-        timed = _raced(figures, entered, settings, (race_seconds(entered, scouted), LOADS), held, progress)
+    if others or unsure([f.judged() for f in timed], limits.max_drop, budget):
+        entered, loads = [*names, *others], LOADS if others else MOST_LOADS
+        seconds = race_seconds(entered, scouted) * loads / LOADS
+        timed = _raced(figures, entered, settings, (seconds, loads), held, progress)
     raced = next(f.timing for f in timed if f.timing is not None)
     return Outcome(tuple(timed), (*notes, *raced.notes))
 

@@ -65,7 +65,7 @@ class Ladders:
         self._forms: dict[tuple[bool, tuple[int, ...]], WeightForm] = {}
 
     def of(self, target: Target) -> Ladder:
-        """Return the ladder of a target's scheme; the way to round that was best for another scheme is tried first."""
+        """Return the ladder of a target's scheme; the passes that were best for the first scheme are tried before others."""
         key = target.scheme.model_dump_json()
         if key not in self._known:
             before = next((ladder.tried for ladder in self._known.values()), ())

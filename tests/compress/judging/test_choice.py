@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml_compress.judging.choice import FLOAT, Evidence, Judged, accurate, choose, evidence, overspent, without_int8
+from edgeml_compress.judging.choice import (
+    FLOAT,
+    Evidence,
+    Judged,
+    accurate,
+    choose,
+    evidence,
+    overspent,
+    unsure,
+    without_int8,
+)
 from edgeml_compress.judging.judge import entrants, missing
 
 
@@ -50,6 +60,27 @@ def test_a_difference_below_one_percent_is_none() -> None:
     """Medians that agree to 0.8 % pair after pair exclude a ratio of 1, and still are not worth a larger file."""
     found = choose([PLAIN, raced("int8", 100, 50.0), raced("int8-dynamic", 90, 50.4)], 1.0)
     assert found.name == "int8-dynamic"
+
+
+def apart(name: str, size: int, ratios: tuple[float, ...], drop: float = 0.0) -> Judged:
+    """A candidate whose loads take these times as long as those of one at 50 us that never varies."""
+    medians = tuple(50.0 * ratio for ratio in ratios)
+    return Judged(name, size, drop_points=drop, p50_us=sorted(medians)[len(medians) // 2], medians_us=medians)
+
+
+STEADY = apart("int8", 100, (1.0,) * 9)
+WAVERING = (0.97, 0.99, 1.0, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07)
+
+
+def test_a_race_that_does_not_tell_a_small_file_from_a_slow_one_is_unsure() -> None:
+    small = apart("int8-weight-only", 80, WAVERING)
+    assert choose([PLAIN, STEADY, small], 1.0).name == small.name and unsure([PLAIN, STEADY, small], 1.0)
+    assert not unsure([PLAIN, apart("int8", 100, (1.0,) * 9, drop=2.0), small], 1.0)  # too much is lost: it is no rival
+    assert not unsure([PLAIN, STEADY, replace(small, size_bytes=120)], 1.0)  # the fastest is the smallest, too
+    assert not unsure(
+        [PLAIN, STEADY, apart("int8-weight-only", 80, (1.0, *(1.0, 1.004) * 4))], 1.0
+    )  # not by more than counts
+    assert not unsure([replace(PLAIN, medians_us=()), replace(small, medians_us=())], 1.0)  # nothing was raced
 
 
 def test_slower_than_float_by_more_than_two_percent_is_not_taken_however_small() -> None:
