@@ -29,7 +29,7 @@ from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.passes import Draft, needed_samples
 from edgeml_targets.contract.encodings import Encoding
 
-HELD_BYTES: Final = 128 << 20
+HELD_BYTES: Final = 160 << 20
 AHEAD: Final = 4  # cuts: each is held until it is read
 ALONE_BYTES: Final = 4 << 20  # of what enters a part: one thread has run less before others have begun
 PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
