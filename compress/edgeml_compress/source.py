@@ -151,7 +151,7 @@ def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress
 
 def reference_answers(source: Source, samples: Samples) -> Answers:
     """Return what the float model as it was read answers, in ONNX Runtime; the samples' arrays are as `answers` takes them."""
-    return answers(source.path, on_enough_cores(REFERENCE, source.path.stat().st_size), samples)
+    return answers(source.path, on_enough_cores(REFERENCE, model_bytes=4 * source.parameters), samples)
 
 
 def on_enough_cores(settings: Settings, model_bytes: int) -> Settings:

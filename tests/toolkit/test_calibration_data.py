@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +262,34 @@ def test_an_npy_that_ends_early_or_is_in_columns(tmp_path: Path, monkeypatch: py
     (tmp_path / "x.npy").write_bytes(content[:-1])
     with pytest.raises(EdgemlError, match=r"cannot be read: it ends before the last sample"):
         read_data(tmp_path / "x.npy", ROW)
+
+
+def packed(kind: str, path: Path) -> Path:
+    """Write an NPZ that is broken in one way."""
+    member = io.BytesIO()
+    np.save(member, np.zeros((9, 4), np.float32))
+    content = b"no array" if kind == "no array" else member.getvalue()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", content)
+    raw = bytearray(path.read_bytes())
+    if kind == "damaged":
+        raw[40:60] = bytes(20)
+    elif kind in ("encrypted", "unknown method"):
+        place = 6 if kind == "encrypted" else 8
+        for head, at in ((b"PK\x03\x04", place), (b"PK\x01\x02", place + 2)):
+            raw[raw.index(head) + at] = 1 if kind == "encrypted" else 97
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("most", [0, 1 << 20])
+@pytest.mark.parametrize("kind", ["no array", "damaged", "encrypted", "unknown method"])
+def test_a_broken_npz_is_named(kind: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration_data, "MOST_HELD_BYTES", most)
+    with pytest.raises(EdgemlError, match=r"x\.npz: cannot be read"):
+        read_data(packed(kind, tmp_path / "x.npz"), ROW)
+
+
+def test_samples_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgemlError, match=r"samples of shape .* hold nothing"):
+        read_data(saved(tmp_path / "x.npy", np.zeros((9, 0), np.float32)), ROW)

@@ -8,7 +8,6 @@ What is large stays on the disk: an NPY where it is, all else in a temporary fil
 from __future__ import annotations
 
 import itertools
-import shutil
 import tempfile
 import tomllib
 import zipfile
@@ -23,10 +22,11 @@ import pydantic
 from pydantic import Field
 
 from edgeml.data.sources.images import image_folders, read_image
+from edgeml.data.sources.npz import BROKEN
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import told
+from edgeml_targets.contract.files import CHUNK_BYTES, told
 from edgeml_targets.contract.preprocess import Preprocessing
-from edgeml_targets.contract.stored import Rows, blocks, open_npy, write_samples
+from edgeml_targets.contract.stored import Rows, Stored, blocks, open_npy, write_samples
 from edgeml_targets.contract.tensors import Tensor
 from edgeml_targets.target import Described
 
@@ -191,7 +191,7 @@ def _read_arrays(path: Path, inputs: Sequence[Tensor]) -> Arrays:
                 return {t.name: _read_member(archive, t.name, path) for t in inputs}
     except FileNotFoundError as error:
         raise EdgemlError("no such file or folder", where=str(path), mend="check the path") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise EdgemlError(f"cannot be read: {error}", where=str(path), mend="write it again with numpy.save") from error
     raise EdgemlError(
         "neither NPY nor NPZ nor a folder", where=str(path), mend="write samples with numpy.save or numpy.savez"
@@ -210,11 +210,17 @@ def _read_member(arrays: np.lib.npyio.NpzFile, name: str, path: Path) -> Rows:
     with zipfile.ZipFile(path) as archive:
         member = archive.NameToInfo.get(f"{name}.npy")
         if member is not None and member.file_size > MOST_HELD_BYTES:
-            with archive.open(member) as content, told(folder), tempfile.TemporaryFile(dir=folder) as file:
-                shutil.copyfileobj(content, file)
+            with archive.open(member) as content, tempfile.TemporaryFile(dir=folder) as file:
+                while chunk := content.read(CHUNK_BYTES):
+                    with told(folder):
+                        file.write(chunk)
+                with told(folder):
+                    file.flush()
                 file.seek(0)
                 stored = open_npy(file, str(path))
-    found: Rows = arrays[name] if stored is None else stored
+    found = arrays[name] if stored is None else stored
+    if not isinstance(found, (np.ndarray, Stored)):
+        raise ValueError(f"{name} is no array")
     return found
 
 
@@ -293,6 +299,10 @@ def _fitted(array: Rows, tensor: Tensor, where: Path) -> Rows:
         EdgemlError: Their shape or type does not fit, or one is not finite.
     """
     shape, rank = array.shape[1:], len(tensor.shape)
+    if array.ndim > 0 and len(array) > 0 and array.size == 0:
+        raise EdgemlError(
+            f"samples of shape {list(shape)} hold nothing", where=str(where), mend="give samples with values"
+        )
     as_batch = (1, *shape) if len(shape) == rank - 1 else shape
     if array.ndim == 0 or not _fits(as_batch, tensor.shape):
         raise _misfit(shape, tensor, where)

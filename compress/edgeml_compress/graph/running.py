@@ -30,7 +30,7 @@ MOST_MESSAGE_BYTES: Final = 16 << 20
 """Of weights; beyond this they go through a file, which ONNX Runtime maps into memory instead of holding copies of a message.
 Calibrating a network of 100 MB took 602 MB at its peak otherwise, and 415 so; the float model alone takes 324."""
 MOST_BATCH: Final = 32
-BLOCK: Final = 8  # samples that one thread runs in a row: a small network runs faster than a thread is asked
+BLOCK: Final = 8  # samples, at most, that one thread runs in a row: a small network runs faster than a thread is asked
 TRIED: Final = 4  # samples that are fed both together and alone
 SAME: Final = 1e-4  # of the largest answer
 
@@ -129,7 +129,9 @@ def run_each(session: Any, model: ir.Model, samples: Samples) -> dict[str, npt.N
     """Return every output of a model's session for all samples, one sample a run, as `edgeml_bench.stacking.stack` does."""
     names = [output.name for output in session.get_outputs()]
     feeds = (batch.feed for batch in batches(model, samples, most=1))
-    blocks = iter(lambda: list(islice(feeds, BLOCK)), [])
+    count = min((len(array) for array in samples.values()), default=0)
+    length = min(max(-(-count // cores()), 1), BLOCK)
+    blocks = iter(lambda: list(islice(feeds, length)), [])
 
     def run(block: list[Feed]) -> list[dict[str, npt.NDArray[Any]]]:
         return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in block]

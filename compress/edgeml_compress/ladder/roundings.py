@@ -18,7 +18,6 @@ HOPELESS: Final = 0.3  # relative error of full int8: a pass takes a part of it,
 SHIFTING: Final = "mse"
 PROMISING: Final = 1  # observers whose biases are corrected besides
 AS_WELL: Final = 1.1  # times the share of the error that passes left under another scheme
-TINY: Final = 1e-30
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,16 @@ def try_observers(trials: Trials, before: Sequence[Tried] = ()) -> list[Tried]:
 
     Args:
         trials: Try recipes out for one scheme.
-        before: How the ways to round did under another scheme, best first. Where the best takes as much of the error of the
-            observers alone here as it did there, no other passes are tried: what suits a network is a matter of what its
-            tensors hold first, and of the scheme last.
+        before: How the ways to round did under another scheme, best first. Where passes won there, and take as much of the
+            error of the observers alone here, no others are tried: what suits a network is a matter of what its tensors hold
+            first, and of the scheme last.
     """
     tried = _plain(trials)
     if not tried or tried[0].error > HOPELESS:
         return tried
-    if before and (again := _tried(trials, before[0].rounding)).error <= AS_WELL * _share_left(before) * tried[0].error:
-        return sorted([replace(again, taken_over=True), *tried], key=lambda t: t.error)
+    share = _share_left(before)
+    if share is not None and (again := _tried(trials, before[0].rounding)).error <= share * tried[0].error:
+        return [replace(again, taken_over=True), *tried]
     promising = [t for i, t in enumerate(tried) if i < PROMISING or t.observer == SHIFTING]
     tried += [_tried(trials, corrected(t.rounding)) for t in promising]
     winner = min(tried, key=lambda t: t.error).rounding
@@ -79,9 +79,16 @@ def try_observers(trials: Trials, before: Sequence[Tried] = ()) -> list[Tried]:
     return sorted(tried, key=lambda t: t.error)
 
 
-def _share_left(tried: Sequence[Tried]) -> float:
-    """Return what the best way leaves of the error of the best observer by itself."""
-    return tried[0].error / max(min(t.error for t in tried if not t.rounding.before and not t.rounding.after), TINY)
+def _share_left(before: Sequence[Tried]) -> float | None:
+    """Return the share of the observers' own error that the passes which won under another scheme may leave here.
+
+    `None`: none won there, since none pays or none was tried.
+    """
+    passes = before[0].rounding.before or before[0].rounding.after if before else ()
+    if not passes:
+        return None
+    plain = min(t.error for t in before if not t.rounding.before and not t.rounding.after)
+    return min(AS_WELL * before[0].error / plain, WORTH_IT) if plain > 0 else None
 
 
 def _tried(trials: Trials, rounding: Rounding) -> Tried:

@@ -29,6 +29,7 @@ from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.passes import Draft, needed_samples
 from edgeml_targets.contract.encodings import Encoding
 
+MOST_KNOWN: Final = 8
 HELD_BYTES: Final = 160 << 20
 AHEAD: Final = 4  # cuts: each is held until it is read
 ALONE_BYTES: Final = 4 << 20  # of what enters a part: one thread has run less before others have begun
@@ -151,6 +152,8 @@ def _taking_part(draft: Draft, route: Sequence[_Cut], samples: Samples, most: in
     key = (id(samples), most, tuple(cut.name for cut in route))
     known = _KNOWN.setdefault(draft.plain, {})
     if key not in known:
+        if len(known) == MOST_KNOWN:  # a pass that takes a part of the samples has others at each call
+            known.clear()
         fit = min(most, _how_many_fit(draft, route))
         known[key] = (fit, most_at_once(draft.plain, spread(samples, fit)), samples)  # so that no others get their id
     fit, at_once, _ = known[key]

@@ -170,25 +170,28 @@ class Stored:
 
 
 def open_npy(file: IO[bytes], where: str) -> Stored | None:
-    """Return the array of an NPY file, which is read on; `None` where its order, type or version are for numpy alone.
+    """Return the array of an NPY file, which is read on; `None` where its order, type or version are for numpy alone, or samples
+    hold nothing.
 
     Args:
         file: Open at its beginning; it may be closed afterwards.
         where: What errors call it.
 
     Raises:
-        ValueError: It is no NPY, or it ends too early.
+        ValueError: It is no NPY, a size is below 0, or it ends too early.
     """
     version = np.lib.format.read_magic(file)
     if version not in READERS:
         return None
     shape, fortran, dtype = READERS[version](file)
-    if fortran or not shape or dtype.hasobject or dtype.itemsize == 0:
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {shape}")
+    if fortran or not shape or dtype.hasobject or dtype.itemsize == 0 or 0 in shape[1:]:
         return None
-    found = Stored(_File(file, where, shape[1:], dtype), np.arange(shape[0]))
-    if os.fstat(file.fileno()).st_size < file.tell() + found.nbytes:
+    if os.fstat(file.fileno()).st_size < file.tell() + size:  # before a row is counted: a header may claim any number
         raise ValueError("it ends before the last sample")
-    return found
+    return Stored(_File(file, where, shape[1:], dtype), np.arange(shape[0]))
 
 
 def write_samples(parts: Iterable[npt.NDArray[Any]]) -> Stored:
@@ -201,11 +204,13 @@ def write_samples(parts: Iterable[npt.NDArray[Any]]) -> Stored:
         NotWritten: The folder for temporary files is full.
     """
     count, folder = 0, Path(tempfile.gettempdir())
-    with told(folder), tempfile.TemporaryFile(dir=folder) as file:
+    with tempfile.TemporaryFile(dir=folder) as file:
         for part in parts:
-            file.write(part.tobytes())
+            with told(folder):
+                file.write(part.tobytes())
             count, sample, dtype = count + len(part), part.shape[1:], part.dtype
-        file.flush()
+        with told(folder):
+            file.flush()
         file.seek(0)
         return Stored(_File(file, str(folder), sample, dtype), np.arange(count))
 

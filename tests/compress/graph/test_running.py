@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_compress.graph import running
-from edgeml_compress.graph.running import MOST_BATCH, Feed, cores, in_turn, most_at_once, open_session
+from edgeml_compress.graph.running import MOST_BATCH, Feed, cores, in_turn, most_at_once, open_session, run_each
 
 
 def feeds(count: int, drawn: list[int]) -> Iterator[Feed]:
@@ -43,6 +43,29 @@ def test_an_error_comes_at_its_place_and_ends_the_work() -> None:
     with pytest.raises(RuntimeError, match="3 is broken"):
         got.extend(found for found in in_turn(run, feeds(1000, drawn), 2))
     assert len(drawn) < 10
+
+
+@pytest.mark.parametrize(("count", "threads"), [(1, 1), (2, 2), (8, 2), (40, 2)])
+def test_few_samples_use_all_cores(
+    count: int, threads: int, graph: Callable[..., ir.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "cores", lambda: 2)
+    together, seen = threading.Barrier(threads, timeout=20), set()
+
+    class Session:
+        def get_outputs(self) -> list[ir.Value]:
+            return [ir.Value(name="y")]
+
+        def run(self, names: list[str], feed: Feed) -> list[np.ndarray]:
+            if threading.get_ident() not in seen:
+                seen.add(threading.get_ident())
+                together.wait()
+            return [feed["x"]]
+
+    x = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
+    model = graph("g (float[n, 2] x) => (float[n, 2] y) { y = Relu(x) }")
+    np.testing.assert_array_equal(run_each(Session(), model, {"x": x})["y"].reshape(count, 2), x)
+    assert len(seen) == threads
 
 
 def test_large_weights_go_through_a_file_and_answer_the_same(

@@ -75,5 +75,6 @@ def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) ->
     again = try_observers(trials, tried)
     plain = [t for t in tried if not t.rounding.after and not t.rounding.before]
     assert again == [replace(tried[0], taken_over=True), *plain]
+    assert try_observers(trials, plain) == tried  # no passes won there, or none was tried
     gained_more = replace(tried[0], trial=replace(tried[0].trial, error=tried[0].error / 2))  # as it may have elsewhere
     assert try_observers(trials, [gained_more, *plain]) == tried

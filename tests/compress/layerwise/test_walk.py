@@ -146,7 +146,7 @@ def test_no_more_is_held_than_what_is_read_again(graph, drafted, passed, monkeyp
         return rounded(stop)
 
     walk(draft, 100, visit)
-    assert most <= 2 + walking.AHEAD
+    assert most <= 6
 
 
 def test_without_an_encoded_weight_nobody_asks_for_samples(draft) -> None:  # type: ignore[no-untyped-def]

@@ -34,6 +34,7 @@ def opened(path: Path, array: Any) -> Stored:
 def samples(draw: st.DrawFn) -> Any:
     dtype = np.dtype(draw(st.sampled_from(TYPES)))
     shape = draw(array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=7))
+    shape = (shape[0], *(max(size, 1) for size in shape[1:]))
     return draw(arrays(dtype, shape, elements=from_dtype(dtype, allow_nan=False, allow_infinity=False)))
 
 
@@ -105,7 +106,17 @@ def test_it_says_which_file_became_shorter(tmp_path: Path) -> None:
         open_npy(file, str(path))
 
 
-@pytest.mark.parametrize("array", [np.zeros((3, 2), order="F"), np.float64(1)])
+@pytest.mark.parametrize("shape", [(10**13, 4), (10, -4), (-5, 4)])
+def test_a_header_may_claim_any_number(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.write(bytes(160))
+    with path.open("rb") as file, pytest.raises(ValueError, match=r"its shape is|ends before the last sample"):
+        open_npy(file, str(path))
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 2), order="F"), np.float64(1), np.zeros((3, 0))])
 def test_what_is_for_numpy_alone(array: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", array)
     with (tmp_path / "x.npy").open("rb") as file:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,13 @@ import numpy.typing as npt
 from edgeml.data.sources import Raw, Source, arrays_as_raw, file_stamp
 from edgeml.project import DataSection
 from edgeml_targets.contract.errors import EdgemlError
+
+BROKEN: Final = (
+    *(OSError, EOFError, ValueError, KeyError, SyntaxError, tokenize.TokenError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError),
+)
+"""What numpy and zipfile raise for a file that is none of theirs, is damaged, packed in an unknown way or encrypted, or claims more
+than there is memory."""
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -29,7 +38,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise EdgemlError("no such file", where=str(path), mend="check the path") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError, SyntaxError) as error:
+    except BROKEN as error:
         raise EdgemlError("no arrays that can be read", where=str(path), mend=mend) from error
 
 
