@@ -300,9 +300,8 @@ def _fitted(array: Rows, tensor: Tensor, where: Path) -> Rows:
     """
     shape, rank = array.shape[1:], len(tensor.shape)
     if array.ndim > 0 and len(array) > 0 and array.size == 0:
-        raise EdgemlError(
-            f"samples of shape {list(shape)} hold nothing", where=str(where), mend="give samples with values"
-        )
+        what = f"there are none: samples of shape {list(shape)} hold no value"
+        raise EdgemlError(what, where=str(where), mend="give samples with values")
     as_batch = (1, *shape) if len(shape) == rank - 1 else shape
     if array.ndim == 0 or not _fits(as_batch, tensor.shape):
         raise _misfit(shape, tensor, where)
