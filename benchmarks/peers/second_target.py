@@ -112,10 +112,10 @@ class _Watch:
     def over(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Return a call that is timed."""
 
-        def timed(*given: Any, **named: Any) -> Any:
+        def timed(*given: Any) -> Any:
             began = time.perf_counter()
             try:
-                return call(*given, **named)
+                return call(*given)
             finally:
                 self.seconds += time.perf_counter() - began
 

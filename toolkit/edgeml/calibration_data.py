@@ -8,7 +8,6 @@ What is large stays on the disk: an NPY where it is, all else in a temporary fil
 from __future__ import annotations
 
 import itertools
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +23,9 @@ from pydantic import Field
 from edgeml.data.sources.images import image_folders, read_image
 from edgeml.data.sources.npz import BROKEN
 from edgeml_targets.contract.errors import EdgemlError
-from edgeml_targets.contract.files import CHUNK_BYTES, told
+from edgeml_targets.contract.files import CHUNK_BYTES
 from edgeml_targets.contract.preprocess import Preprocessing
-from edgeml_targets.contract.stored import Rows, Stored, blocks, open_npy, write_samples
+from edgeml_targets.contract.stored import Rows, Stored, blocks, open_npy, spooled, write_samples
 from edgeml_targets.contract.tensors import Tensor
 from edgeml_targets.target import Described
 
@@ -206,17 +205,11 @@ def _read_npy(path: Path) -> Rows:
 
 def _read_member(arrays: np.lib.npyio.NpzFile, name: str, path: Path) -> Rows:
     """Return an array of an NPZ; a large one from a copy on the disk, since of a packed one no sample is found alone."""
-    folder, stored = Path(tempfile.gettempdir()), None
+    stored = None
     with zipfile.ZipFile(path) as archive:
         member = archive.NameToInfo.get(f"{name}.npy")
         if member is not None and member.file_size > MOST_HELD_BYTES:
-            with archive.open(member) as content, tempfile.TemporaryFile(dir=folder) as file:
-                while chunk := content.read(CHUNK_BYTES):
-                    with told(folder):
-                        file.write(chunk)
-                with told(folder):
-                    file.flush()
-                file.seek(0)
+            with archive.open(member) as content, spooled(iter(lambda: content.read(CHUNK_BYTES), b"")) as file:
                 stored = open_npy(file, str(path))
     found = arrays[name] if stored is None else stored
     if not isinstance(found, (np.ndarray, Stored)):

@@ -17,9 +17,8 @@ from edgeml_compress.graph.naming import Constants
 from edgeml_compress.graph.running import Feed, Samples, batches, cores, in_turn, open_session, spread
 
 Floats = npt.NDArray[np.float64]
-MOST_SEEN: Final = (
-    64  # samples: how channels compare does not need them all, and ranges are drawn anew from all of them
-)
+MOST_SEEN: Final = 64
+"""Samples. How channels compare does not need them all; ranges are drawn from all of them afterwards."""
 
 
 def own_weight(node: ir.Node) -> ir.Value | None:

@@ -6,6 +6,7 @@ Nothing is mapped: what was read of a mapped file counts as the process's own me
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import tempfile
@@ -203,16 +204,35 @@ def write_samples(parts: Iterable[npt.NDArray[Any]]) -> Stored:
     Raises:
         NotWritten: The folder for temporary files is full.
     """
-    count, folder = 0, Path(tempfile.gettempdir())
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for part in parts:
+    forms: list[tuple[int, tuple[int, ...], np.dtype[Any]]] = []
+
+    def written(part: npt.NDArray[Any]) -> bytes:
+        forms.append((len(part), part.shape[1:], part.dtype))
+        return part.tobytes()
+
+    with spooled(map(written, parts)) as file:
+        _, sample, dtype = forms[0]
+        return Stored(_File(file, tempfile.gettempdir(), sample, dtype), np.arange(sum(count for count, *_ in forms)))
+
+
+@contextlib.contextmanager
+def spooled(chunks: Iterable[bytes]) -> Iterator[IO[bytes]]:
+    """Yield a file without a name, at its beginning, that holds `chunks`; it is gone with whoever reads from it last.
+
+    Raises:
+        NotWritten: The folder for temporary files is full, or cannot be written to; an error of `chunks` stays what it is.
+    """
+    folder = Path(tempfile.gettempdir())
+    with told(folder):
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (what reads the chunks must not be told as this folder's fault)
+    with file:
+        for chunk in chunks:
             with told(folder):
-                file.write(part.tobytes())
-            count, sample, dtype = count + len(part), part.shape[1:], part.dtype
+                file.write(chunk)
         with told(folder):
             file.flush()
         file.seek(0)
-        return Stored(_File(file, str(folder), sample, dtype), np.arange(count))
+        yield file
 
 
 def blocks(array: Rows) -> Iterator[npt.NDArray[Any]]:

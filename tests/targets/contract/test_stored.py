@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -154,6 +153,7 @@ def test_what_is_joined_stays_on_the_disk_where_it_is_of_one_file(tmp_path: Path
 
 def test_another_process_gets_what_was_read(tmp_path: Path) -> None:
     array = np.arange(12.0).reshape(6, 2)
-    sent = pickle.loads(pickle.dumps(opened(tmp_path / "x.npy", array)[1::2]))
+    with ProcessPoolExecutor(1) as pool:
+        sent = pool.submit(np.positive, opened(tmp_path / "x.npy", array)[1::2]).result()
     assert isinstance(sent, np.ndarray)
     np.testing.assert_array_equal(sent, array[1::2])
