@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
@@ -40,18 +40,12 @@ def until(ready: Callable[[], object], what: str) -> None:
         threading.Event().wait(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Fleet:
-    """A server on fixed ports and two flashed agents; each can be killed and started again."""
+    """A server that stays on the ports it found free at first, and two flashed agents; each can be killed and started again."""
 
     def __init__(self, project: Project, logs: Path) -> None:
         self.project, self.logs = project, logs
-        self.ports = free_port(), free_port()
+        self.ports = 0, 0
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.folders = {name: logs / name for name in ("one", "two")}
 
@@ -73,7 +67,10 @@ class Fleet:
         assert process.poll() is None, (self.logs / f"{name}.log").read_text()[-2000:]
         if name not in self.folders:
             found = find_running(self.project)
-            return found is not None and found.pid == process.pid
+            if found is None or found.pid != process.pid:
+                return False
+            self.ports = urlsplit(found.page_url).port or 0, found.broker_port
+            return True
         try:
             said = msgspec.json.decode(DeviceFolder(self.folders[name]).running.read_bytes())
         except (OSError, msgspec.MsgspecError):

@@ -27,6 +27,7 @@ from edgeml.server.broker import (
     client_id_of,
     is_loopback,
     knows_token,
+    listening,
     read_address,
     token_hash,
 )
@@ -160,6 +161,12 @@ def test_what_is_not_acknowledged_survives_a_kill(broker: Broker, connect: Calla
         device.close()
     finally:
         again.stop()
+
+
+def test_a_port_is_taken_from_the_moment_it_was_given() -> None:
+    """Two sockets may be bound to one port as long as neither listens; the second server would end in a traceback later."""
+    with listening("127.0.0.1", 0) as first, pytest.raises(EdgemlError, match="cannot listen there"):
+        listening("127.0.0.1", first.getsockname()[1])
 
 
 def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -42,11 +43,11 @@ window_s = 0.5
 
 
 class Server:
-    """A server process that can be killed and started again on the same ports."""
+    """A server process that can be killed and started again on the ports that it found free at first."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.ports = (free_port("127.0.0.1", 0), free_port("127.0.0.1", 0))
+        self.ports = (0, 0)
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> dict[str, Any]:
@@ -58,6 +59,9 @@ class Server:
         line = self.process.stdout.readline()
         assert line, (self.project.root / "serve.log").read_text()
         told: dict[str, Any] = json.loads(line)
+        running = find_running(self.project)
+        assert running is not None
+        self.ports = (urlsplit(running.page_url).port or 0, running.broker_port)
         return told
 
     def end(self, number: signal.Signals) -> int:

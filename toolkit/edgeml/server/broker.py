@@ -280,7 +280,10 @@ def free_port(host: str, port: int) -> int:
 
 
 def listening(host: str, port: int, *, option: str = "--port") -> socket.socket:
-    """Return a socket bound to `host` and `port`, which people choose by `option`.
+    """Return a socket that listens on `host` and `port`, which people choose by `option`.
+
+    It listens from here on: a port that is only bound can still be taken by another socket, and whoever listens second
+    would learn of it much later.
 
     Raises:
         EdgemlError: The port is taken, or `host` is no address of this machine.
@@ -293,6 +296,7 @@ def listening(host: str, port: int, *, option: str = "--port") -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen()
     except OSError as error:
         bound.close()
         raise EdgemlError(
