@@ -80,12 +80,15 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         source: What it was made from: a hash of the model, so that a saved one is not taken for another's.
         samples: How many samples were run.
         tensors: What each tensor held, by name.
+        rounding: The recipe, in TOML, that rounded the network best of all that were tried; empty before any was. The next target
+            begins with it.
     """
 
     schema: str = SCHEMA
     source: str = ""
     samples: int = 0
     tensors: Mapping[str, Seen] = {}
+    rounding: str = ""
 
     def save(self, path: Path) -> None:
         """Write it at `path`, whole.

@@ -36,6 +36,16 @@ class Rounding:
         whole = Step("quantize_weights", quantize_weights.Params())
         return Recipe(STATIC, (*self.before, whole, self.of(None), *self.after))
 
+    @classmethod
+    def read(cls, recipe: Recipe) -> Rounding | None:
+        """Return the way to round whose `recipe` this is; `None` where it is another recipe."""
+        names = [step.name for step in recipe.steps]
+        if "static_activations" not in names:
+            return None
+        at = names.index("static_activations")
+        found = cls(recipe.steps[at].params.observer, recipe.steps[: max(at - 1, 0)], recipe.steps[at + 1 :])
+        return found if found.recipe().steps == recipe.steps else None
+
     def of(self, nodes: Sequence[str] | None) -> Step:
         """Return the pass that makes the activations of `nodes` integers; `None`: of all that the scheme names."""
         named = None if nodes is None else tuple(sorted(nodes))

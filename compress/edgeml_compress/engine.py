@@ -2,7 +2,8 @@
 
 1. Read the model and prepare its graph; the answers must stay the same.
 2. Calibrate once, on the samples that set ranges.
-3. For each scheme, choose by the validation samples how layers are rounded.
+3. For each scheme, choose by the validation samples how layers are rounded; what was best for the first is kept with the
+   calibration, and the others, now or in a later run, begin with it.
 4. For each target, climb the ladder (`ladder/climb.py`), make the candidates that it came to, and export them.
 5. For each target, judge them on the held-back samples, race those that might be chosen, and choose.
 6. Publish: artifacts take their places only when all of this is done, so that a failure leaves nothing behind.
@@ -23,6 +24,8 @@ import msgspec
 
 from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
+from edgeml_compress.calibration import Calibration
+from edgeml_compress.candidates import Rounding
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.running import Samples, batches
 from edgeml_compress.judging.choice import FLOAT, Limits, choose, evidence
@@ -87,9 +90,9 @@ def compress(
         progress.begin("Calibrated")
         source = calibrated(source, data.ranges, out / CALIBRATION_FILE, progress)
         source = dataclasses.replace(source, others=(data.validation, data.evaluation))
-        source.calibration.save(stage / CALIBRATION_FILE)
         ladders = Ladders(source, data, limits.max_drop, progress)
         ranges = sentences.ranges(best(ladders.of(t).tried) for t in targets)
+        _keep(source.calibration, ladders.best, stage)
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, {ranges}")
         progress.begin("Made")
         climbed = _climb(targets, ladders, held)
@@ -141,6 +144,12 @@ def _held(source: Source, data: CalibrationData) -> Held:
     feed = next(batches(source.model, data.evaluation, most=1)).feed
     unjudged = tuple(name for name in names if name not in reference)
     return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
+
+
+def _keep(calibration: Calibration, rounding: Rounding | None, stage: Path) -> None:
+    """Save the calibration, and with it what a later run for another target begins with."""
+    recipe = "" if rounding is None else rounding.recipe().to_toml()
+    msgspec.structs.replace(calibration, rounding=recipe).save(stage / CALIBRATION_FILE)
 
 
 def _climb(targets: Sequence[Target], ladders: Ladders, held: Held) -> dict[str, Climbed]:

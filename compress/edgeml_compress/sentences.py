@@ -90,7 +90,7 @@ def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
     best, *others = tried
     what = f"Drew the ranges of activations by {range_title(best.rounding)}"
     if best.taken_over:
-        why = "It was the best way for another target, and gains as much here: other passes were not tried."
+        why = "It was the best of all ways for another target or in a run before, and pays here: no others were tried."
         return StepDone(what, why, f"error {_percent(best.error)}")
     if not others:
         return StepDone(what, "Every way to draw them gave the same.", f"error {_percent(best.error)}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+LEAST_HELD_BITS: Final = 8  # numpy has no narrower integers
 TORCH: Final = "a PyTorch file, not an ONNX file"
 
 
@@ -47,7 +48,7 @@ def read_model(path: Path) -> ir.Model:
     try:
         _check_file(path)  # before onnx-ir, which mends what it can and would log each fault
         model = ir.load(path)
-        _check_weights(model, path)
+        _hold_weights(model, path)
     except (DecodeError, ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
         if is_torch(path, head):
             raise EdgemlError(TORCH, where=str(path), mend=EXPORT_FROM_TORCH) from error
@@ -140,7 +141,7 @@ def raise_opset(model: ir.Model, least: int) -> ir.Model:
     version = model.opset_imports.get("", 0)
     if version >= least:
         return model
-    if any(isinstance(weight, ir.ExternalTensor) for weight in _weights(model)):
+    if any(isinstance(value.const_value, ir.ExternalTensor) for value in _initializers(model)):
         model = model.clone()
         load_weights(model)  # the converter sees a message, not the files beside it
     try:
@@ -201,11 +202,17 @@ def _why_not(path: Path, head: bytes, error: Exception) -> str:
     return f"breaks the rules of ONNX: {reason(error)}"
 
 
-def _check_weights(model: ir.Model, path: Path) -> None:
-    """Raise unless every weight's bytes are there; external ones are looked at, not read."""
+def _hold_weights(model: ir.Model, path: Path) -> None:
+    """Hold the weights of the file itself as arrays, for whoever reads one from protobuf's message copies it each time.
+
+    Raises:
+        EdgemlError: A weight's bytes are not all there; external ones are looked at, not read.
+        ValueError: The bytes of one are not as many as its shape asks.
+    """
     import onnx_ir as ir
 
-    for weight in _weights(model):
+    for value in _initializers(model):
+        weight = value.const_value
         if isinstance(weight, ir.ExternalTensor):
             needed = (weight.offset or 0) + (weight.length if weight.length is not None else weight.nbytes)
             file = Path(weight.path)
@@ -213,16 +220,16 @@ def _check_weights(model: ir.Model, path: Path) -> None:
             if size < needed:
                 what = f"its external data {weight.location} has {size} of {needed} bytes (weight {weight.name})"
                 raise EdgemlError(what, where=str(path), mend="keep both files together, or export the model again")
-        elif weight.dtype != ir.DataType.STRING:
-            weight.numpy()  # a view, not a copy; ValueError when the bytes are not as many as the shape asks
+        elif weight is not None and weight.dtype != ir.DataType.STRING:
+            array = weight.numpy()
+            if weight.dtype.bitwidth >= LEAST_HELD_BITS:
+                value.const_value = ir.Tensor(array, weight.dtype, name=weight.name, doc_string=weight.doc_string)
 
 
-def _weights(model: ir.Model) -> Iterable[ir.TensorProtocol]:
+def _initializers(model: ir.Model) -> Iterator[ir.Value]:
     graphs: Sequence[ir.Graph] = [model.graph, *model.graph.subgraphs()]
     for graph in graphs:
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                yield value.const_value
+        yield from graph.initializers.values()
 
 
 def _tensor(value: ir.Value, model: ir.Model) -> Tensor:

@@ -82,5 +82,8 @@ def test_forms_of_weights_are_told_with_their_counts() -> None:
 def test_a_way_to_round_that_was_taken_over_is_told_as_such() -> None:
     tried = Tried(Rounding("mse"), Trial(cosine=0.99, error=0.012), taken_over=True)
     (step,) = climbed(Climbed((), (tried,)), samples=48)
-    assert step.why == "It was the best way for another target, and gains as much here: other passes were not tried."
+    assert (
+        step.why
+        == "It was the best of all ways for another target or in a run before, and pays here: no others were tried."
+    )
     assert step.effect == "error 1.2 %"

@@ -42,10 +42,15 @@ class Constants:
         self._graph = model.graph
         self._taken = {value.name for value in _values(model) if value.name}
 
-    def add(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
-        """Return an initializer that holds `array`; where `name` is taken it gets a number behind it."""
+    def fresh(self, name: str) -> str:
+        """Return `name`, with a number behind it where it is taken; from now on it is."""
         free = _free(name, self._taken)
         self._taken.add(free)
+        return free
+
+    def add(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+        """Return an initializer that holds `array`; where `name` is taken it gets a number behind it."""
+        free = self.fresh(name)
         tensor = ir.tensor(array, name=free)
         made = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         self._graph.register_initializer(made)

@@ -10,12 +10,16 @@ from typing import Final
 import numpy as np
 
 from edgeml_bench.stacking import concatenate
+from edgeml_compress.calibration import Calibration
+from edgeml_compress.candidates import Rounding
 from edgeml_compress.graph.running import Samples
 from edgeml_compress.ladder.learned import EVERY, climb_learned
 from edgeml_compress.ladder.roundings import Tried, try_observers
 from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
-from edgeml_compress.source import CalibrationData, Source, reference_answers
+from edgeml_compress.recipe import Recipe
+from edgeml_compress.source import CALIBRATION_FILE, CalibrationData, Source, reference_answers
+from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.stored import joined
 from edgeml_targets.target import Target
@@ -62,15 +66,22 @@ class Ladders:
         self._judge = _judge(source, data)
         self._wide = _wider(source, data.ranges, self._judge)
         self._known: dict[str, Ladder] = {}
+        self._best = _rounding(source.calibration)
         self._forms: dict[tuple[bool, tuple[int, ...]], WeightForm] = {}
 
+    @property
+    def best(self) -> Rounding | None:
+        """The way to round that was the best of all under the first scheme, here or in an earlier run; `None` before one was."""
+        return self._best
+
     def of(self, target: Target) -> Ladder:
-        """Return the ladder of a target's scheme; the passes that were best for the first scheme are tried before others."""
+        """Return the ladder of a target's scheme; the way to round that was best for the first scheme is tried before others."""
         key = target.scheme.model_dump_json()
         if key not in self._known:
-            before = next((ladder.tried for ladder in self._known.values()), ())
             narrow = Trials(self._source, target.scheme, self._judge, self._max_drop, self._progress)
-            tried, trials = tuple(try_observers(narrow, before)), narrow.judged_by(self._wide)
+            tried, trials = tuple(try_observers(narrow, self._best)), narrow.judged_by(self._wide)
+            if self._best is None and tried:
+                self._best = tried[0].rounding
             self._known[key] = Ladder(trials, tried, self._judge.count, functools.partial(self._form, trials))
         return self._known[key]
 
@@ -84,6 +95,16 @@ class Ladders:
                 found = climb_learned(trials.judged_by(unlearned)) or found
             self._forms[key] = found
         return self._forms[key]
+
+
+def _rounding(calibration: Calibration) -> Rounding | None:
+    """Return the way to round that a calibration was saved with; `None` where there is none that this version can read."""
+    if not calibration.rounding:
+        return None
+    try:
+        return Rounding.read(Recipe.from_toml(calibration.rounding, where=CALIBRATION_FILE))
+    except EdgemlError:  # of another version: all ways are tried anew
+        return None
 
 
 def _judge(source: Source, data: CalibrationData) -> Judge:

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.graph.layers import constant, is_constant
+from edgeml_compress.graph.layers import is_constant
 from edgeml_targets.contract.encodings import Encoding, Encodings
+from edgeml_targets.exporters.rounded import integers_of
 
 DOMAIN: Final = "com.microsoft"  # its QuantizeLinear takes 8 and 16 bits whatever the model's opset
 
@@ -26,7 +27,7 @@ def simulated(model: ir.Model, encodings: Encodings) -> ir.Model:
     copy.graph.opset_imports.setdefault(DOMAIN, 1)
     for value in list(copy.graph.initializers.values()):
         if (encoding := encodings.tensors.get(str(value.name))) is not None and is_constant(value):
-            value.const_value = ir.tensor(on_grid(encoding, constant(value)), name=value.name)
+            value.const_value = ir.tensor(encoding.dequantize(integers_of(value, encoding)), name=value.name)
     made = (output for node in list(copy.graph) for output in node.outputs)
     for value in [*copy.graph.inputs, *made]:
         if (encoding := encodings.tensors.get(str(value.name))) is not None:

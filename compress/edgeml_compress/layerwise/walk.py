@@ -8,13 +8,16 @@ tensors that are held; only as many samples take part as fit into `HELD_BYTES`, 
 2. Run one sample, and see how many fit.
 3. For each cut, in the graph's order: run what lies between, visit the layer, let go of what nobody will read again. The float
    network, which nothing changes, is run a few cuts ahead: to load a part takes longer than to run it.
+
+Who needs of the float network only the mean of each channel gets it from one run of the whole, which all walks beside that
+network share.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -23,6 +26,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of
+from edgeml_compress.graph.means import Floats, channel_means
 from edgeml_compress.graph.parts import Parts, needed
 from edgeml_compress.graph.running import Samples, batches, cores, in_turn, most_at_once, open_session, spread
 from edgeml_compress.layerwise.simulation import simulated
@@ -35,11 +39,24 @@ AHEAD: Final = 4  # cuts: each is held until it is read
 ALONE_BYTES: Final = 4 << 20  # of what enters a part: one thread has run less before others have begun
 PRODUCTS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
-_KNOWN: Final[WeakKeyDictionary[ir.Model, dict[Any, tuple[int, int, Samples]]]] = WeakKeyDictionary()
-
 Array = npt.NDArray[np.float32]
 Chunks = list[Array]
 """One tensor of all samples that take part, a batch an entry."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What walks along one route share: of which samples, how many take part, how many are fed at once, and the float
+    network's means where they were asked for."""
+
+    samples: Samples
+    count: int
+    at_once: int
+    means: dict[str, Floats] = field(default_factory=dict)
+
+
+_KNOWN: Final[WeakKeyDictionary[ir.Model, dict[Any, _Known]]] = WeakKeyDictionary()
+"""By the float network and, among others, the samples' id, which no others get while they are held."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,8 @@ class Stop:
         weight: Its weight's initializer there.
         encoding: How that weight is written.
         rounded: The weight, each number at the nearest point of the grid.
-        wanted: What the float network gives there, its bias included, before an activation.
+        wanted: What the float network gives there, its bias included, before an activation; empty where a walk has its means alone.
+        wanted_means: The mean of each of its channels, (channels,); empty where a walk has the values.
         enter: Returns `entering`.
         run: Returns what it gives for `entering` with a weight on or off the grid, and its own bias. Both only while it is visited.
     """
@@ -61,6 +79,7 @@ class Stop:
     encoding: Encoding
     rounded: Array
     wanted: Chunks
+    wanted_means: Floats
     enter: Callable[[], Chunks]
     run: Callable[[Array], Chunks]
 
@@ -78,29 +97,72 @@ class Stop:
         return value
 
 
-def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks]) -> None:
+@dataclass(frozen=True)
+class Party:
+    """Who takes part in walks along one route.
+
+    Args:
+        samples: Those that do; fewer than were asked for where their tensors would not fit into `HELD_BYTES`.
+        at_once: How many of them the network may be fed at once.
+        means: The mean of each channel that the float network gives at each layer, (channels,), by the name of what the layer
+            gives.
+    """
+
+    samples: Samples
+    at_once: int
+    means: Callable[[], Mapping[str, Floats]]
+
+
+def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks], *, means: bool = False) -> None:
     """Visit every layer with an encoded weight; `visit` returns what leaves it from then on, chunk for chunk.
+
+    Args:
+        draft: What is walked through.
+        most_samples: That take part.
+        visit: Called at each layer.
+        means: Stops have `wanted_means` and no `wanted`, which takes less time.
 
     Raises:
         EdgemlError: The draft has no samples.
     """
-    stops = {node: node.outputs[0] for node in draft.model.graph if encoded(node, draft)}
-    if not stops:
+    route = _route(draft)
+    if not route:
         return
-    samples = needed_samples(draft, "the layers' errors")
-    route = _route(draft.model, set(stops))
-    chosen, at_once = _taking_part(draft, route, samples, most_samples)
-    plain = _Lane(draft.plain, chosen, at_once)
-    integer = _Lane(simulated(draft.model, draft.encodings), chosen, at_once)
+    party = _party(draft, route, most_samples)
+    plain = None if means else _Lane(draft.plain, party)
+    integer = _Lane(simulated(draft.model, draft.encodings), party)
+    wanted = party.means() if means else {}
     gone = _no_more_needed(route)
     for index, cut in enumerate(route):
-        plain.look_ahead(route[index : index + AHEAD])
+        if plain is not None:
+            plain.look_ahead(route[index : index + AHEAD])
         if cut.layer is None:
             integer.hold(cut.name, integer.compute(cut.needs, cut.name))
         else:
-            integer.hold(cut.name, visit(_stop(draft, cut.layer, cut, plain, integer)))
+            given = ([], wanted[cut.name]) if plain is None else (plain.held(cut.name), np.empty(0))
+            integer.hold(cut.name, visit(_stop(draft, cut.layer, cut, given, integer)))
         for lane in (plain, integer):
-            lane.release(gone[index])
+            if lane is not None:
+                lane.release(gone[index])
+
+
+def layers_of(draft: Draft) -> list[ir.Node]:
+    """Return every layer with an encoded weight, in the graph's order: those that a walk visits."""
+    return [node for node in draft.model.graph if encoded(node, draft)]
+
+
+def taking_part(draft: Draft, most_samples: int) -> Party:
+    """Return who takes part in a walk through a draft that has layers.
+
+    Raises:
+        EdgemlError: The draft has no samples.
+    """
+    return _party(draft, _route(draft), most_samples)
+
+
+def channel_axis(node: ir.Node) -> int:
+    """Return the axis of the channels of what a layer gives."""
+    return 1 if node.op_type in ("Conv", "ConvTranspose") else -1
 
 
 def encoded(node: ir.Node, draft: Draft) -> bool:
@@ -120,8 +182,9 @@ class _Cut:
     needs: tuple[str, ...]
 
 
-def _route(model: ir.Model, stops: set[ir.Node]) -> list[_Cut]:
+def _route(draft: Draft) -> list[_Cut]:
     """Return the cuts up to the last layer, in the graph's order."""
+    model, stops = draft.model, set(layers_of(draft))
     known = set(model.graph.inputs)
     route: list[_Cut] = []
     for node in model.graph:
@@ -147,17 +210,26 @@ def _no_more_needed(route: Sequence[_Cut]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in gone]
 
 
-def _taking_part(draft: Draft, route: Sequence[_Cut], samples: Samples, most: int) -> tuple[Samples, int]:
-    """Return the samples that take part, and how many of them are fed at once: a network is asked once, not at every walk."""
-    key = (id(samples), most, tuple(cut.name for cut in route))
+def _party(draft: Draft, route: Sequence[_Cut], most: int) -> Party:
+    samples = needed_samples(draft, "the layers' errors")
+    key = (id(samples), most, tuple((cut.name, cut.layer is not None) for cut in route))
     known = _KNOWN.setdefault(draft.plain, {})
     if key not in known:
         if len(known) == MOST_KNOWN:  # a pass that takes a part of the samples has others at each call
             known.clear()
-        fit = min(most, _how_many_fit(draft, route))
-        known[key] = (fit, most_at_once(draft.plain, spread(samples, fit)), samples)  # so that no others get their id
-    fit, at_once, _ = known[key]
-    return spread(samples, fit), at_once
+        count = min(most, _how_many_fit(draft, route))
+        known[key] = _Known(samples, count, most_at_once(draft.plain, spread(samples, count)))
+    found, chosen = known[key], spread(samples, known[key].count)
+    return Party(chosen, found.at_once, lambda: _float_means(draft.plain, route, chosen, found.means))
+
+
+def _float_means(
+    plain: ir.Model, route: Sequence[_Cut], chosen: Samples, known: dict[str, Floats]
+) -> Mapping[str, Floats]:
+    if not known:
+        layers = {cut.name: channel_axis(cut.layer) for cut in route if cut.layer is not None}
+        known.update(channel_means(plain, layers, (batch.feed for batch in batches(plain, chosen, most=1))))
+    return known
 
 
 def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
@@ -180,10 +252,10 @@ def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
 class _Lane:
     """One of the two networks, with the tensors that are held."""
 
-    def __init__(self, model: ir.Model, samples: Samples, at_once: int) -> None:
+    def __init__(self, model: ir.Model, party: Party) -> None:
         self.parts = Parts(model)
         self._values = {v.name: v for v in (*model.graph.inputs, *(o for n in model.graph for o in n.outputs))}
-        feeds = [batch.feed for batch in batches(model, samples, at_once)]
+        feeds = [batch.feed for batch in batches(model, party.samples, party.at_once)]
         self._held: dict[str, list[npt.NDArray[Any]]] = {name: [f[name] for f in feeds] for name in feeds[0]}
 
     def value(self, name: str) -> ir.Value:
@@ -221,7 +293,7 @@ class _Lane:
             self._held.pop(name, None)
 
 
-def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) -> Stop:
+def _stop(draft: Draft, node: ir.Node, cut: _Cut, wanted: tuple[Chunks, Floats], integer: _Lane) -> Stop:
     weight, twin = node.inputs[1], integer.value(cut.name).producer()
     if weight is None or twin is None or twin.inputs[0] is None or twin.inputs[1] is None:
         raise ValueError(f"{node.name} is no layer")
@@ -238,7 +310,7 @@ def _stop(draft: Draft, node: ir.Node, cut: _Cut, plain: _Lane, integer: _Lane) 
         return _run_layer(integer.parts, twin, values, read, fed())
 
     encoding = draft.encodings.tensors[name_of(weight)]
-    return Stop(node, weight, encoding, rounded, plain.held(cut.name), enter=lambda: fed()[0], run=run)
+    return Stop(node, weight, encoding, rounded, *wanted, enter=lambda: fed()[0], run=run)
 
 
 def _run_layer(parts: Parts, node: ir.Node, weight: Array, read: Sequence[ir.Value], fed: Sequence[Chunks]) -> Chunks:

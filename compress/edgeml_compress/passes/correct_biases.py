@@ -17,7 +17,8 @@ from pydantic import Field
 
 from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
 from edgeml_compress.graph.naming import Constants
-from edgeml_compress.layerwise.walk import Chunks, Stop, walk
+from edgeml_compress.layerwise.shifts import channel_shifts
+from edgeml_compress.layerwise.walk import layers_of
 from edgeml_compress.observers import Range
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.passes.static_activations import encode
@@ -49,36 +50,10 @@ def correct_biases(draft: Draft, params: Params) -> Draft:
     Source: Nagel et al. 2019, arXiv:1906.04721, section 4.2 and appendix D (empirical, sequential); Banner et al. 2019,
     arXiv:1810.05723, section 4.
     """
-    shifts: dict[str, Floats] = {}
-    notes: list[str] = []
-
-    def visit(stop: Stop) -> Chunks:
-        got, axis = stop.run(stop.rounded), _channel_axis(stop.node)
-        if not _has_bias(stop.node):
-            notes.append(f"{stop.node.op_type} {node_name(stop.node)}: has no bias to correct")
-            return got
-        shift = _mean(stop.wanted, axis) - _mean(got, axis)
-        shifts[name_of(stop.node.outputs[0])] = shift
-        return [chunk + _along(shift, axis, chunk.ndim).astype(np.float32) for chunk in got]
-
-    walk(draft, params.samples, visit)
-    return _applied(dataclasses.replace(draft, notes=draft.notes + tuple(notes)), shifts)
-
-
-def _mean(chunks: Chunks, axis: int) -> Floats:
-    """Return the mean of each channel, (channels,)."""
-    sums = [np.moveaxis(c, axis, 0).reshape(c.shape[axis], -1).sum(axis=1, dtype=np.float64) for c in chunks]
-    return np.asarray(np.sum(sums, axis=0) / sum(c.size // c.shape[axis] for c in chunks))
-
-
-def _along(shift: Floats, axis: int, rank: int) -> Floats:
-    shape = [1] * rank
-    shape[axis] = -1
-    return shift.reshape(shape)
-
-
-def _channel_axis(node: ir.Node) -> int:
-    return 1 if node.op_type in ("Conv", "ConvTranspose") else -1
+    shifts = channel_shifts(draft, params.samples, _has_bias)
+    left = [node for node in layers_of(draft) if not _has_bias(node)]
+    notes = tuple(f"{node.op_type} {node_name(node)}: has no bias to correct" for node in left)
+    return _applied(dataclasses.replace(draft, notes=draft.notes + notes), shifts)
 
 
 def _has_bias(node: ir.Node) -> bool:

@@ -37,6 +37,7 @@ from edgeml_targets.exporters.onnx_writer.graph import (
     scales,
     zero_points,
 )
+from edgeml_targets.exporters.rounded import integers_of
 
 _RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
 _NO_INTEGER_KERNEL: Final = _RECURRENT | {"Gather"}  # of a constant, in any runtime of ours
@@ -107,11 +108,13 @@ def _write_static(writer: GraphWriter, use: Use, encoding: Encoding, encodings: 
     weight = node.inputs[index]
     if weight is None or node.graph is None:
         raise ValueError(f"{node.name} is in no graph or lacks input {index}")
-    values, held = fold_gemm_factors(writer, node, content(weight), encoding)
+    plain = content(weight)
+    values, held = fold_gemm_factors(writer, node, plain, encoding)
     entering = encodings.tensors.get(str(node.inputs[0].name)) if index == 1 and node.inputs[0] is not None else None
     if entering is not None:
         held = write_bias(writer, node, entering, held)
-    integers = writer.constant(held.quantize(values), f"{weight.name}_i")
+    rounded = integers_of(weight, held) if values is plain else held.quantize(values)
+    integers = writer.constant(rounded, f"{weight.name}_i")
     scale, zero = (
         writer.constant(scales(held), f"{weight.name}_s"),
         writer.constant(zero_points(held), f"{weight.name}_z"),
@@ -126,7 +129,7 @@ def _expand_integers(writer: GraphWriter, weight: ir.Value, encoding: Encoding) 
     name, values = weight.name, content(weight)
     to_float = {"to": int(ir.DataType.from_numpy(values.dtype))}
     rows = values.shape if encoding.block is None else (-1, 1, 1, encoding.block)
-    integers = _stored(writer, encoding.quantize(values).reshape(rows), encoding, f"{name}_i")
+    integers = _stored(writer, integers_of(weight, encoding).reshape(rows), encoding, f"{name}_i")
     if any(use.node.op_type in _RECURRENT for use in weight.uses()):
         nodes = [writer.node("Cast", [integers], [f"{name}_k"], {"to": int(ir.DataType.FLOAT16)})]
         integers = nodes[0].outputs[0]

@@ -170,10 +170,16 @@ class TfliteFile:
             metadata=entries,
             signatureDefs=[_signature(inputs, outputs)],
         )
-        builder = flatbuffers.Builder(size + 256 * (len(self.tensors) + len(self._operators)) + 4096)
+        builder = flatbuffers.Builder(self._most_bytes(size))
         builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
         content = bytes(memoryview(builder.Bytes)[builder.Head() :])  # Output() would copy it once more
         return Written(content, dict(self._count))
+
+    def _most_bytes(self, content_bytes: int) -> int:
+        """Return about what the file takes; where that is too little, all of it is copied once more."""
+        scales = sum(len(tensor.encoding.scale) for tensor in self.tensors if tensor.encoding is not None)
+        alignment = _BUFFER_ALIGNMENT * len(self._buffers)
+        return content_bytes + alignment + 16 * scales + 256 * (len(self.tensors) + len(self._operators)) + 4096
 
     def _buffer(self, content: Array) -> int:
         digest = hashlib.sha256(np.ascontiguousarray(content).data).digest()

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from edgeml_targets.contract.encodings import Encoding, Encodings, affine
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.exporters.rounded import integers_of
 from edgeml_targets.exporters.tflite_writer.layouts import Layout, arranged
 
 Array = npt.NDArray[Any]
@@ -139,10 +140,17 @@ def store_weight(kernel: Kernel, encoding: Encoding, least_scale: Floats | float
     raised = Encoding(
         scale=tuple(scale.tolist()), zero_point=(0,) * len(scale), bits=encoding.bits, axis=axis, narrow=most == 127
     )
-    integers = raised.quantize(kernel.array).astype(np.int8)
+    integers = _integers(kernel, raised).astype(np.int8, copy=False)
     kept = raised.scale if len(scale) == 1 else raised.scale[slice(*kernel.channels)]
     stored = msgspec.structs.replace(raised, scale=kept, zero_point=(0,) * len(kept), axis=kernel.file_axis)
     return Stored(kernel.arrange(integers), stored)
+
+
+def _integers(kernel: Kernel, encoding: Encoding) -> Array:
+    """Return a weight as integers; those of the model's own numbers, which nothing was folded into, are known mostly."""
+    known = kernel.value.const_value
+    own = known is not None and kernel.array is known.numpy()
+    return integers_of(kernel.value, encoding) if own else encoding.quantize(kernel.array)
 
 
 def least_weight_scale(bias: Floats, given: Encoding, made: Encoding) -> Floats:
