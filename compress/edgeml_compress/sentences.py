@@ -94,9 +94,10 @@ def _ranges(tried: Sequence[Tried], samples: int) -> StepDone:
         return StepDone(what, why, f"error {_percent(best.error)}")
     if not others:
         return StepDone(what, "Every way to draw them gave the same.", f"error {_percent(best.error)}")
-    why = (
-        f"Of {len(tried)} ways, the outputs' error on {counted(samples, 'validation sample')} is the smallest this way."
-    )
+    judged = f"the outputs' error on {counted(samples, 'validation sample')}"
+    why = f"Of {len(tried)} ways, {judged} is the smallest this way."
+    if others[0].error < best.error:
+        why = f"Of {len(tried)} ways, {judged} is next to the smallest this way, which asks for fewer passes."
     effect = f"error {_percent(best.error)}; next {_percent(others[0].error)} by {range_title(others[0].rounding)}"
     accuracies = best.trial.accuracy, others[0].trial.accuracy
     if accuracies[0] is not None and accuracies[1] is not None:

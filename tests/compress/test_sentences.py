@@ -79,6 +79,16 @@ def test_forms_of_weights_are_told_with_their_counts() -> None:
     assert "GPTQ" in step.why
 
 
+def test_a_way_that_is_as_good_with_fewer_passes_is_told_as_such() -> None:
+    def tried(name: str, error: float) -> Tried:
+        return Tried(Rounding(name), Trial(cosine=0.99, error=error))
+
+    (step,) = climbed(Climbed((), (tried("mse", 0.012), tried("minmax", 0.0119))), samples=48)
+    assert step.why.endswith("is next to the smallest this way, which asks for fewer passes.")
+    (step,) = climbed(Climbed((), (tried("mse", 0.012), tried("minmax", 0.0121))), samples=48)
+    assert step.why.endswith("is the smallest this way.")
+
+
 def test_a_way_to_round_that_was_taken_over_is_told_as_such() -> None:
     tried = Tried(Rounding("mse"), Trial(cosine=0.99, error=0.012), taken_over=True)
     (step,) = climbed(Climbed((), (tried,)), samples=48)

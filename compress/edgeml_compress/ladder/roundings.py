@@ -52,6 +52,8 @@ class Tried:
 def try_observers(trials: Trials, before: Rounding | None = None) -> list[Tried]:
     """Make full int8 with each observer, and with what may make it better at no cost; return how each did, best first.
 
+    The best is that of least error; passes before the rounding must take a twentieth of it.
+
     Biases are corrected for the observer that did best, and for the one of least squared error, whose own error is mostly
     such a shift. The network is made easier to round for the best of all these. Where every answer is lost already, none of
     it is tried.
@@ -74,7 +76,12 @@ def try_observers(trials: Trials, before: Rounding | None = None) -> list[Tried]
     winner = min(tried, key=lambda t: t.error).rounding
     eased = cheap_variants(trials.source.draft(trials.scheme), winner)
     tried += [_tried(trials, rounding) for rounding in eased if rounding.before]
-    return sorted(tried, key=lambda t: t.error)
+    return sorted(tried, key=_cost)
+
+
+def _cost(tried: Tried) -> float:
+    """Return the error, which passes that change the float network must take some of: they ask for a calibration of their own."""
+    return tried.error / WORTH_IT if tried.rounding.before else tried.error
 
 
 def _taken_over(trials: Trials, before: Rounding) -> list[Tried]:

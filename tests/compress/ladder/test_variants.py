@@ -10,10 +10,10 @@ import pytest
 from edgeml_compress import calibrate, prepare
 from edgeml_compress.candidates import Rounding
 from edgeml_compress.graph.running import open_session
-from edgeml_compress.ladder.roundings import try_observers
-from edgeml_compress.ladder.trials import Judge, Trials
+from edgeml_compress.ladder.roundings import WORTH_IT, Tried, _cost, try_observers
+from edgeml_compress.ladder.trials import Judge, Trial, Trials
 from edgeml_compress.ladder.variants import cheap_variants, titles
-from edgeml_compress.passes import halve_weights
+from edgeml_compress.passes import equalize_layers, halve_weights
 from edgeml_compress.recipe import Step
 from edgeml_compress.source import Source
 from edgeml_targets.target import Scheme
@@ -69,7 +69,7 @@ def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) ->
     reference = {"y": open_session(found.model).run(None, samples)[0]}
     trials = Trials(found, SCHEME, Judge(samples, reference, None), max_drop=1.0)
     tried = try_observers(trials)
-    assert [t.error for t in tried] == sorted(t.error for t in tried)
+    assert [_cost(t) for t in tried] == sorted(_cost(t) for t in tried)
     plain = min(t.error for t in tried if not t.rounding.after and not t.rounding.before)
     assert tried[0].title.endswith("biases corrected") and tried[0].error < plain / 2
     made = tried[0].rounding.recipe()
@@ -77,6 +77,14 @@ def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) ->
     winner = tried[0].rounding
     alone = next(t for t in tried if t.rounding == Rounding(winner.observer))
     assert try_observers(trials, winner) == [replace(tried[0], taken_over=True), alone]
+
+
+def test_passes_before_the_rounding_must_take_a_twentieth_of_the_error() -> None:
+    def cost(rounding: Rounding, error: float) -> float:
+        return _cost(Tried(rounding, Trial(cosine=1.0, error=error)))
+
+    eased = Rounding("mse", before=(Step("equalize_layers", equalize_layers.Params()),))
+    assert cost(eased, 0.99 * WORTH_IT) < cost(Rounding("mse"), 1.0) < cost(eased, 1.01 * WORTH_IT)
 
 
 def test_what_was_best_elsewhere_is_not_taken_over_where_it_had_no_passes_or_they_do_not_pay(source) -> None:  # type: ignore[no-untyped-def]
