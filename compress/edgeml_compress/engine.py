@@ -24,8 +24,6 @@ import msgspec
 
 from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
-from edgeml_compress.calibration import Calibration
-from edgeml_compress.candidates import Rounding
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.running import Samples, batches
 from edgeml_compress.judging.choice import FLOAT, Limits, choose, evidence
@@ -92,7 +90,7 @@ def compress(
         source = dataclasses.replace(source, others=(data.validation, data.evaluation))
         ladders = Ladders(source, data, limits.max_drop, progress)
         ranges = sentences.ranges(best(ladders.of(t).tried) for t in targets)
-        _keep(source.calibration, ladders.best, stage)
+        ladders.calibration.save(stage / CALIBRATION_FILE)
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, {ranges}")
         progress.begin("Made")
         climbed = _climb(targets, ladders, held)
@@ -144,12 +142,6 @@ def _held(source: Source, data: CalibrationData) -> Held:
     feed = next(batches(source.model, data.evaluation, most=1)).feed
     unjudged = tuple(name for name in names if name not in reference)
     return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
-
-
-def _keep(calibration: Calibration, rounding: Rounding | None, stage: Path) -> None:
-    """Save the calibration, and with it what a later run for another target begins with."""
-    recipe = "" if rounding is None else rounding.recipe().to_toml()
-    msgspec.structs.replace(calibration, rounding=recipe).save(stage / CALIBRATION_FILE)
 
 
 def _climb(targets: Sequence[Target], ladders: Ladders, held: Held) -> dict[str, Climbed]:

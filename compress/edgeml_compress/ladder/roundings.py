@@ -16,6 +16,9 @@ DEFAULT_OBSERVER: Final = "minmax"
 WORTH_IT: Final = 0.95  # of the error without a pass
 HOPELESS: Final = 0.3  # relative error of full int8: a pass takes a part of it, not nine tenths
 SHIFTING: Final = "mse"
+DEAR_PARAMETERS: Final = (
+    1_000_000  # of a network whose ways to round take longer to try than the rest of a second target
+)
 PROMISING: Final = 1  # observers whose biases are corrected besides
 
 
@@ -62,11 +65,11 @@ def try_observers(trials: Trials, before: Rounding | None = None) -> list[Tried]
 
     Args:
         trials: Try recipes out for one scheme.
-        before: The way to round that was best under another scheme. Where its passes pay under this one, too, no other way is
-            tried: what suits a network is a matter of what its tensors hold first, and of the scheme last. On the benchmark's
-            ten networks the error is within 1 % of the best way's then.
+        before: The way to round that was best under another scheme. Of a network of `DEAR_PARAMETERS` or more no other is tried
+            where its passes pay under this scheme, too: what suits a network is a matter of what its tensors hold first, and of
+            the scheme last. Of a smaller one all are: that takes a second or two, and may be a tenth or two of the error less.
     """
-    if before is not None and (kept := _taken_over(trials, before)):
+    if before is not None and trials.source.parameters >= DEAR_PARAMETERS and (kept := _taken_over(trials, before)):
         return kept
     tried = _plain(trials)
     if not tried or tried[0].error > HOPELESS:

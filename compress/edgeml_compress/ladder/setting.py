@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from edgeml_bench.stacking import concatenate
@@ -70,9 +71,11 @@ class Ladders:
         self._forms: dict[tuple[bool, tuple[int, ...]], WeightForm] = {}
 
     @property
-    def best(self) -> Rounding | None:
-        """The way to round that was the best of all under the first scheme, here or in an earlier run; `None` before one was."""
-        return self._best
+    def calibration(self) -> Calibration:
+        """The source's calibration, with the way to round that was the best of all under the first scheme, here or in an earlier
+        run: what a later run for another target begins with."""
+        recipe = "" if self._best is None else self._best.recipe().to_toml()
+        return msgspec.structs.replace(self._source.calibration, rounding=recipe)
 
     def of(self, target: Target) -> Ladder:
         """Return the ladder of a target's scheme; the way to round that was best for the first scheme is tried before others."""

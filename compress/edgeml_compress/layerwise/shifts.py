@@ -17,7 +17,7 @@ from edgeml_compress.graph.means import Floats, mean_of, reducible
 from edgeml_compress.graph.naming import Constants
 from edgeml_compress.graph.running import batches, open_session
 from edgeml_compress.layerwise.simulation import simulated
-from edgeml_compress.layerwise.walk import Chunks, Party, Stop, channel_axis, layers_of, taking_part, walk
+from edgeml_compress.layerwise.walk import Chunks, Party, Stop, channel_axis, taking_part, walk
 from edgeml_compress.passes import Draft
 
 
@@ -32,14 +32,14 @@ def channel_shifts(draft: Draft, most_samples: int, corrected: Callable[[ir.Node
     Raises:
         EdgemlError: There is a layer, and the draft has no samples.
     """
-    layers = layers_of(draft)
-    if not layers:
-        return {}
     party = taking_part(draft, most_samples)
-    feeds = list(batches(draft.model, party.samples, party.at_once))
+    if party is None:
+        return {}
+    together = party.count if party.at_once > 1 else 1  # that they fit into memory all at once was seen to
+    feeds = list(batches(draft.model, party.samples, together))
     if len(feeds) > 1:
         return _by_walking(draft, most_samples, corrected)
-    asked = {name_of(node.outputs[0]): channel_axis(node) for node in layers if corrected(node)}
+    asked = {name_of(node.outputs[0]): channel_axis(node) for node in party.layers if corrected(node)}
     graph = _correcting(simulated(draft.model, draft.encodings), asked, party)
     found = open_session(graph, threads=0).run(None, dict(feeds[0].feed)) if asked else []
     return {name: np.asarray(shift, np.float64) for name, shift in zip(asked, found, strict=True)}

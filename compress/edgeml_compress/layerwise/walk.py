@@ -102,15 +102,22 @@ class Party:
     """Who takes part in walks along one route.
 
     Args:
-        samples: Those that do; fewer than were asked for where their tensors would not fit into `HELD_BYTES`.
+        layers: Those that are visited, in the graph's order: with an encoded weight, and fed by an input of the graph.
+        samples: Those that take part; fewer than were asked for where their tensors would not fit into `HELD_BYTES`.
         at_once: How many of them the network may be fed at once.
         means: The mean of each channel that the float network gives at each layer, (channels,), by the name of what the layer
             gives.
     """
 
+    layers: tuple[ir.Node, ...]
     samples: Samples
     at_once: int
     means: Callable[[], Mapping[str, Floats]]
+
+    @property
+    def count(self) -> int:
+        """How many samples that is."""
+        return min(len(array) for array in self.samples.values())
 
 
 def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks], *, means: bool = False) -> None:
@@ -146,18 +153,14 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks], *, me
                 lane.release(gone[index])
 
 
-def layers_of(draft: Draft) -> list[ir.Node]:
-    """Return every layer with an encoded weight, in the graph's order: those that a walk visits."""
-    return [node for node in draft.model.graph if encoded(node, draft)]
-
-
-def taking_part(draft: Draft, most_samples: int) -> Party:
-    """Return who takes part in a walk through a draft that has layers.
+def taking_part(draft: Draft, most_samples: int) -> Party | None:
+    """Return who takes part in a walk; `None` where it would visit no layer.
 
     Raises:
-        EdgemlError: The draft has no samples.
+        EdgemlError: There is a layer, and the draft has no samples.
     """
-    return _party(draft, _route(draft), most_samples)
+    route = _route(draft)
+    return _party(draft, route, most_samples) if route else None
 
 
 def channel_axis(node: ir.Node) -> int:
@@ -184,8 +187,8 @@ class _Cut:
 
 def _route(draft: Draft) -> list[_Cut]:
     """Return the cuts up to the last layer, in the graph's order."""
-    model, stops = draft.model, set(layers_of(draft))
-    known = set(model.graph.inputs)
+    model = draft.model
+    stops, known = {node for node in model.graph if encoded(node, draft)}, set(model.graph.inputs)
     route: list[_Cut] = []
     for node in model.graph:
         for value in node.outputs:
@@ -220,15 +223,16 @@ def _party(draft: Draft, route: Sequence[_Cut], most: int) -> Party:
         count = min(most, _how_many_fit(draft, route))
         known[key] = _Known(samples, count, most_at_once(draft.plain, spread(samples, count)))
     found, chosen = known[key], spread(samples, known[key].count)
-    return Party(chosen, found.at_once, lambda: _float_means(draft.plain, route, chosen, found.means))
+    layers = tuple(cut.layer for cut in route if cut.layer is not None)
+    return Party(layers, chosen, found.at_once, lambda: _float_means(draft.plain, layers, chosen, found.means))
 
 
 def _float_means(
-    plain: ir.Model, route: Sequence[_Cut], chosen: Samples, known: dict[str, Floats]
+    plain: ir.Model, layers: Sequence[ir.Node], chosen: Samples, known: dict[str, Floats]
 ) -> Mapping[str, Floats]:
     if not known:
-        layers = {cut.name: channel_axis(cut.layer) for cut in route if cut.layer is not None}
-        known.update(channel_means(plain, layers, (batch.feed for batch in batches(plain, chosen, most=1))))
+        axes = {name_of(node.outputs[0]): channel_axis(node) for node in layers}
+        known.update(channel_means(plain, axes, (batch.feed for batch in batches(plain, chosen, most=1))))
     return known
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
 from edgeml_compress.graph.naming import Constants
 from edgeml_compress.layerwise.shifts import channel_shifts
-from edgeml_compress.layerwise.walk import layers_of
+from edgeml_compress.layerwise.walk import encoded
 from edgeml_compress.observers import Range
 from edgeml_compress.passes import Draft, Pass
 from edgeml_compress.passes.static_activations import encode
@@ -51,7 +51,7 @@ def correct_biases(draft: Draft, params: Params) -> Draft:
     arXiv:1810.05723, section 4.
     """
     shifts = channel_shifts(draft, params.samples, _has_bias)
-    left = [node for node in layers_of(draft) if not _has_bias(node)]
+    left = [node for node in draft.model.graph if encoded(node, draft) and not _has_bias(node)]
     notes = tuple(f"{node.op_type} {node_name(node)}: has no bias to correct" for node in left)
     return _applied(dataclasses.replace(draft, notes=draft.notes + notes), shifts)
 

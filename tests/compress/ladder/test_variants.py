@@ -10,11 +10,12 @@ import pytest
 from edgeml_compress import calibrate, prepare
 from edgeml_compress.candidates import Rounding
 from edgeml_compress.graph.running import open_session
+from edgeml_compress.ladder import roundings
 from edgeml_compress.ladder.roundings import WORTH_IT, Tried, _cost, try_observers
 from edgeml_compress.ladder.trials import Judge, Trial, Trials
-from edgeml_compress.ladder.variants import cheap_variants, titles
+from edgeml_compress.ladder.variants import cheap_variants, corrected, titles
 from edgeml_compress.passes import equalize_layers, halve_weights
-from edgeml_compress.recipe import Step
+from edgeml_compress.recipe import Recipe, Step
 from edgeml_compress.source import Source
 from edgeml_targets.target import Scheme
 
@@ -74,7 +75,16 @@ def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) ->
     assert tried[0].title.endswith("biases corrected") and tried[0].error < plain / 2
     made = tried[0].rounding.recipe()
     assert made.name == "int8" and made.steps[-1].name == "correct_biases"
+
+
+def test_what_was_best_elsewhere_is_taken_over_where_to_try_all_is_dear(source, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    found = source(ROW)
+    samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+    trials = Trials(found, SCHEME, Judge(samples, {"y": open_session(found.model).run(None, samples)[0]}, None), 1.0)
+    tried = try_observers(trials)
     winner = tried[0].rounding
+    assert try_observers(trials, winner) == tried
+    monkeypatch.setattr(roundings, "DEAR_PARAMETERS", 0)
     alone = next(t for t in tried if t.rounding == Rounding(winner.observer))
     assert try_observers(trials, winner) == [replace(tried[0], taken_over=True), alone]
 
@@ -87,10 +97,22 @@ def test_passes_before_the_rounding_must_take_a_twentieth_of_the_error() -> None
     assert cost(eased, 0.99 * WORTH_IT) < cost(Rounding("mse"), 1.0) < cost(eased, 1.01 * WORTH_IT)
 
 
-def test_what_was_best_elsewhere_is_not_taken_over_where_it_had_no_passes_or_they_do_not_pay(source) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_best_elsewhere_is_not_taken_over_where_it_had_no_passes_or_they_do_not_pay(
+    source, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(roundings, "DEAR_PARAMETERS", 0)
     found = source(ROW)
     samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
     trials = Trials(found, SCHEME, Judge(samples, {"y": open_session(found.model).run(None, samples)[0]}, None), 1.0)
     tried = try_observers(trials)
     halved = Rounding("minmax", after=(Step("halve_weights", halve_weights.Params(names=())),))  # changes nothing
     assert try_observers(trials, Rounding("mse")) == try_observers(trials, halved) == tried
+
+
+def test_a_way_to_round_is_read_from_its_recipe_and_no_other() -> None:
+    eased = Step("equalize_layers", equalize_layers.Params())
+    for rounding in (Rounding("mse"), Rounding("entropy", before=(eased,)), corrected(Rounding("minmax"))):
+        assert Rounding.read(rounding.recipe()) == rounding
+    half = Recipe("float16", (Step("halve_weights", halve_weights.Params()),))
+    some = Recipe("int8", (Rounding("mse").of(["a"]),))
+    assert Rounding.read(half) is Rounding.read(some) is Rounding.read(Recipe("none")) is None
