@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edgeml_compress.observers import observer_names
 from edgeml_compress.passes import dynamic_activations, halve_weights, quantize_weights, static_activations
 from edgeml_compress.recipe import Recipe, Step
 
+EASING: Final = frozenset({"smooth_activations", "equalize_layers"})  # passes before a rounding
 FLOAT: Final = "float32"
 STATIC: Final = "int8"
 MIXED: Final = "int8-mixed"
@@ -44,7 +46,8 @@ class Rounding:
             return None
         at = names.index("static_activations")
         found = cls(recipe.steps[at].params.observer, recipe.steps[: max(at - 1, 0)], recipe.steps[at + 1 :])
-        return found if found.recipe().steps == recipe.steps else None
+        known = {s.name for s in found.before} <= EASING and {s.name for s in found.after} <= {"correct_biases"}
+        return found if known and found.observer in observer_names() and found.recipe().steps == recipe.steps else None
 
     def of(self, nodes: Sequence[str] | None) -> Step:
         """Return the pass that makes the activations of `nodes` integers; `None`: of all that the scheme names."""

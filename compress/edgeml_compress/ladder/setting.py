@@ -106,7 +106,7 @@ def _rounding(calibration: Calibration) -> Rounding | None:
         return None
     try:
         return Rounding.read(Recipe.from_toml(calibration.rounding, where=CALIBRATION_FILE))
-    except EdgemlError:  # of another version: all ways are tried anew
+    except (EdgemlError, ValueError, RecursionError):  # of another version, or damaged: all ways are tried anew
         return None
 
 

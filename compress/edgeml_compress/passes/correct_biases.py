@@ -58,8 +58,9 @@ def correct_biases(draft: Draft, params: Params) -> Draft:
 
 def _has_bias(node: ir.Node) -> bool:
     """Tell whether a layer has, or can have, a constant bias a channel."""
-    if node.op_type == "MatMul":
-        return _added(node) is not None
+    if node.op_type == "MatMul":  # of a weight with one axis there are no channels: the last axis may be the batch
+        weight = node.inputs[1]
+        return weight is not None and weight.shape is not None and len(weight.shape) > 1 and _added(node) is not None
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if node.op_type == "Gemm" and bias is not None and node.attributes.get_float("beta", 1.0) == 0.0:
         return False
