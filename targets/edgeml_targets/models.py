@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-LEAST_HELD_BITS: Final = 8  # numpy has no narrower integers
 TORCH: Final = "a PyTorch file, not an ONNX file"
 
 
@@ -205,6 +204,8 @@ def _why_not(path: Path, head: bytes, error: Exception) -> str:
 def _hold_weights(model: ir.Model, path: Path) -> None:
     """Hold the weights of the file itself as arrays, for whoever reads one from protobuf's message copies it each time.
 
+    Tensors that attributes hold are taken, too: one of them that is left keeps the whole message in memory.
+
     Raises:
         EdgemlError: A weight's bytes are not all there; external ones are looked at, not read.
         ValueError: The bytes of one are not as many as its shape asks.
@@ -220,10 +221,27 @@ def _hold_weights(model: ir.Model, path: Path) -> None:
             if size < needed:
                 what = f"its external data {weight.location} has {size} of {needed} bytes (weight {weight.name})"
                 raise EdgemlError(what, where=str(path), mend="keep both files together, or export the model again")
-        elif weight is not None and weight.dtype != ir.DataType.STRING:
-            array = weight.numpy()
-            if weight.dtype.bitwidth >= LEAST_HELD_BITS:
-                value.const_value = ir.Tensor(array, weight.dtype, name=weight.name, doc_string=weight.doc_string)
+        elif weight is not None:
+            value.const_value = _held(weight)
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for node in (node for graph in graphs for node in ir.traversal.RecursiveGraphIterator(graph)):
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                node.attributes[name] = ir.AttrTensor(name, _held(attribute.as_tensor()))
+
+
+def _held(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Return a tensor that holds an array of its own; one whose values lie beside the file as it is."""
+    import onnx_ir as ir
+
+    if isinstance(tensor, ir.ExternalTensor):
+        return tensor
+    array, notes = tensor.numpy(), dict(tensor.metadata_props)
+    if tensor.dtype == ir.DataType.STRING:
+        return ir.StringTensor(
+            array, shape=ir.Shape(array.shape), name=tensor.name, doc_string=tensor.doc_string, metadata_props=notes
+        )
+    return ir.Tensor(array, tensor.dtype, name=tensor.name, doc_string=tensor.doc_string, metadata_props=notes)
 
 
 def _initializers(model: ir.Model) -> Iterator[ir.Value]:

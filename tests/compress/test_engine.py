@@ -13,6 +13,7 @@ import pytest
 from edgeml_bench import answers
 from edgeml_compress import CalibrationData, Compression, Limits, compress
 from edgeml_compress.calibration import Calibration
+from edgeml_compress.candidates import Rounding
 from edgeml_compress.judging.judge import ENOUGH_UNLABELLED
 from edgeml_compress.ladder import roundings
 from edgeml_compress.ladder.setting import Ladders
@@ -293,7 +294,16 @@ def test_a_later_run_for_another_target_begins_with_what_was_best(graph, tmp_pat
     assert Calibration.load(saved).rounding == rounding
 
 
-@pytest.mark.parametrize("spoilt", ["name = 'of a later version'\n[[passes]]\nname = 'unheard_of'", "no TOML"])
+OTHERS = {
+    "pass": "name = 'of a later version'\n[[passes]]\nname = 'unheard_of'",
+    "observer": Rounding("minmax").recipe().to_toml().replace("minmax", "unheard_of"),
+    "deep": "a=" + "[" * 20_000,
+    "long": "bits=" + "9" * 5_000,
+    "broken": "no TOML",
+}
+
+
+@pytest.mark.parametrize("spoilt", OTHERS.values(), ids=OTHERS)
 def test_a_way_to_round_that_cannot_be_read_is_chosen_anew(
     spoilt: str, tiny_cnn: Path, samples, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]

@@ -241,3 +241,29 @@ def save(folder: Path, graph: onnx.GraphProto, opset: int = 17) -> Path:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7), folder / "given.onnx"
     )
     return folder / "given.onnx"
+
+
+def test_nothing_of_a_read_model_keeps_the_files_message_in_memory(tmp_path: Path) -> None:
+    """One tensor that is left in it, a constant's say, would hold all weights a second time."""
+
+    def tensor(name: str, kind: int = TensorProto.FLOAT) -> onnx.TensorProto:
+        return helper.make_tensor(name, kind, [2], [b"a", b"bc"] if kind == TensorProto.STRING else [1, 0])
+
+    def constant(name: str) -> onnx.NodeProto:
+        return helper.make_node("Constant", [], [name], value=tensor(f"{name}_held"))
+
+    inner = helper.make_graph([constant("i")], "inner", [], [helper.make_tensor_value_info("i", 1, [2])])
+    nodes = [constant("k"), helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)]
+    kinds = (TensorProto.FLOAT, TensorProto.INT4, TensorProto.STRING, TensorProto.BFLOAT16)
+    weights = [tensor(f"w{kind}", kind) for kind in kinds]
+    ports = [helper.make_tensor_value_info("c", TensorProto.BOOL, [])], [helper.make_tensor_value_info("y", 1, [2])]
+    graph = helper.make_graph(nodes, "g", *ports, weights)
+    file = tmp_path / "constants.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), file)
+    model = read_model(file)
+    given = [v.const_value for g in model.graphs() for v in g.initializers.values()]
+    given += [n.attributes["value"].as_tensor() for n in model.graph.all_nodes() if "value" in n.attributes]
+    assert len(given) == 7 and not any(isinstance(t, ir.serde.TensorProtoTensor) for t in given)
+    for before, after in zip(weights, ir.to_proto(model).graph.initializer, strict=True):
+        assert (before.name, before.data_type, before.dims) == (after.name, after.data_type, after.dims)
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(before), onnx.numpy_helper.to_array(after))

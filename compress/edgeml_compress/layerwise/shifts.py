@@ -8,6 +8,7 @@ after the other, which takes two to three times as long.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -19,6 +20,9 @@ from edgeml_compress.graph.running import batches, open_session
 from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.layerwise.walk import Chunks, Party, Stop, channel_axis, taking_part, walk
 from edgeml_compress.passes import Draft
+
+MOST_TOGETHER: Final = 64
+"""Samples in one run. That what lies between the layers fits into memory was seen to, not what is computed on the way."""
 
 
 def channel_shifts(draft: Draft, most_samples: int, corrected: Callable[[ir.Node], bool]) -> dict[str, Floats]:
@@ -35,7 +39,7 @@ def channel_shifts(draft: Draft, most_samples: int, corrected: Callable[[ir.Node
     party = taking_part(draft, most_samples)
     if party is None:
         return {}
-    together = party.count if party.at_once > 1 else 1  # that they fit into memory all at once was seen to
+    together = MOST_TOGETHER if party.at_once > 1 else 1
     feeds = list(batches(draft.model, party.samples, together))
     if len(feeds) > 1:
         return _by_walking(draft, most_samples, corrected)

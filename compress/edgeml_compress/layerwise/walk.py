@@ -114,11 +114,6 @@ class Party:
     at_once: int
     means: Callable[[], Mapping[str, Floats]]
 
-    @property
-    def count(self) -> int:
-        """How many samples that is."""
-        return min(len(array) for array in self.samples.values())
-
 
 def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks], *, means: bool = False) -> None:
     """Visit every layer with an encoded weight; `visit` returns what leaves it from then on, chunk for chunk.

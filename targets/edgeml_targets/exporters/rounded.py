@@ -29,6 +29,8 @@ class _Kept:
     def _add(self, tensor: ir.TensorProtocol, encoding: Encoding) -> Integers:
         made = encoding.quantize(tensor.numpy())
         made.flags.writeable = False
+        if made.nbytes > MOST_BYTES:
+            return made
         if self._bytes + made.nbytes > MOST_BYTES:
             self._known.clear()
             self._bytes = 0

@@ -14,7 +14,7 @@ from edgeml_compress.ladder import roundings
 from edgeml_compress.ladder.roundings import WORTH_IT, Tried, _cost, try_observers
 from edgeml_compress.ladder.trials import Judge, Trial, Trials
 from edgeml_compress.ladder.variants import cheap_variants, corrected, titles
-from edgeml_compress.passes import equalize_layers, halve_weights
+from edgeml_compress.passes import equalize_layers, gptq, halve_weights
 from edgeml_compress.recipe import Recipe, Step
 from edgeml_compress.source import Source
 from edgeml_targets.target import Scheme
@@ -30,12 +30,17 @@ ROW = "a = Conv(x, w1) r = Relu(a) b = Conv(r, w2) s = Relu(b) p = GlobalAverage
 NO_ROW = "a = Conv(x, w1) r = Sigmoid(a) p = GlobalAveragePool(r) f = Flatten(p) t = Tanh(f) y = Gemm(t, wf)"
 
 
+def images(seed: int) -> dict[str, np.ndarray]:
+    """Of a seed each: what a test draws depends on no other test."""
+    return {"x": np.random.default_rng(seed).uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+
+
 @pytest.fixture
 def source(graph, tmp_path):  # type: ignore[no-untyped-def]
     def make(body: str) -> Source:
         weights = {n: w for n, w in WEIGHTS.items() if n in body}
         model = prepare(graph(f"t (float[b, 3, 12, 12] x) => (float[b, 4] y) {{ {body} }}", weights), where="t").model
-        samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+        samples = images(0)
         return Source(tmp_path / "t.onnx", model, {}, 1.0, calibrate(model, samples), samples)
 
     return make
@@ -66,7 +71,7 @@ def test_it_equalizes_what_shares_a_scale(per_channel, by, source) -> None:  # t
 
 def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) -> None:  # type: ignore[no-untyped-def]
     found = source(ROW)
-    samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+    samples = images(1)
     reference = {"y": open_session(found.model).run(None, samples)[0]}
     trials = Trials(found, SCHEME, Judge(samples, reference, None), max_drop=1.0)
     tried = try_observers(trials)
@@ -79,7 +84,7 @@ def test_the_best_is_chosen_by_validation_and_is_one_of_the_corrected(source) ->
 
 def test_what_was_best_elsewhere_is_taken_over_where_to_try_all_is_dear(source, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     found = source(ROW)
-    samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+    samples = images(1)
     trials = Trials(found, SCHEME, Judge(samples, {"y": open_session(found.model).run(None, samples)[0]}, None), 1.0)
     tried = try_observers(trials)
     winner = tried[0].rounding
@@ -102,7 +107,7 @@ def test_what_was_best_elsewhere_is_not_taken_over_where_it_had_no_passes_or_the
 ) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(roundings, "DEAR_PARAMETERS", 0)
     found = source(ROW)
-    samples = {"x": RNG.uniform(0, 1, (32, 3, 12, 12)).astype(np.float32)}
+    samples = images(1)
     trials = Trials(found, SCHEME, Judge(samples, {"y": open_session(found.model).run(None, samples)[0]}, None), 1.0)
     tried = try_observers(trials)
     halved = Rounding("minmax", after=(Step("halve_weights", halve_weights.Params(names=())),))  # changes nothing
@@ -116,3 +121,6 @@ def test_a_way_to_round_is_read_from_its_recipe_and_no_other() -> None:
     half = Recipe("float16", (Step("halve_weights", halve_weights.Params()),))
     some = Recipe("int8", (Rounding("mse").of(["a"]),))
     assert Rounding.read(half) is Rounding.read(some) is Rounding.read(Recipe("none")) is None
+    learned, twice = Step("gptq", gptq.Params()), Rounding("mse").recipe().steps
+    for foreign in (Rounding("mse", before=(learned,)), Rounding("mse", after=twice), Rounding("unheard_of")):
+        assert Rounding.read(foreign.recipe()) is None

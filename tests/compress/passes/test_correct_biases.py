@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from edgeml_compress.graph.running import open_session
 from edgeml_compress.recipe import Recipe
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.exporters.onnx import write_graph
@@ -67,6 +68,19 @@ def test_a_matrix_product_is_corrected_where_a_constant_is_added(added, kept, gr
     done = passed(drafted(model, samples), *INT4, "correct_biases")
     assert [note.rpartition("_")[2] for note in done.notes] == list(kept)
     assert set(done.model.graph.initializers) <= set(done.encodings.tensors)  # an addend's encoding follows it
+
+
+@pytest.mark.parametrize("samples", [24, 48])
+def test_a_product_with_a_vector_has_no_channels(samples: int, graph, drafted, passed) -> None:  # type: ignore[no-untyped-def]
+    """Its last axis is the batch: a bias along it would make the answer to one sample as many as were calibrated on."""
+    weights = {"w": RNG.standard_normal((16, 8)), "v": RNG.standard_normal(8), "c": np.ones(1)}
+    text = "t (float[b, 16] x) => (float[b] y) { a = MatMul(x, w) h = Relu(a) k = MatMul(h, v) y = Add(k, c) }"
+    model = graph(text, {name: array.astype("f4") for name, array in weights.items()})
+    x = {"x": RNG.standard_normal((samples, 16)).astype("f4")}
+    done = passed(drafted(model, x), *INT4, "correct_biases")
+    assert [note for note in done.notes if "has no bias to correct" in note]
+    one = open_session(write_graph(done.model, done.encodings)).run(None, {"x": x["x"][:1]})[0]
+    assert one.shape == (1,)
 
 
 def test_it_says_that_it_needs_samples(graph, drafted, passed) -> None:  # type: ignore[no-untyped-def]

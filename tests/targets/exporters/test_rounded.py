@@ -49,6 +49,15 @@ def test_no_more_are_kept_than_may_be_and_none_of_a_tensor_that_is_gone(monkeypa
     assert made[3]() is None
 
 
+def test_a_weight_that_is_larger_than_all_that_may_be_kept_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, tensor, encoding = rounded._Kept(), ir.tensor(VALUES), symmetric(3.0)
+    monkeypatch.setattr(rounded, "MOST_BYTES", VALUES.size - 1)
+    made = weakref.ref(kept.of(tensor, encoding))
+    gc.collect()
+    assert made() is None
+    np.testing.assert_array_equal(kept.of(tensor, encoding), encoding.quantize(VALUES))
+
+
 def test_what_is_no_initializer_is_refused() -> None:
     with pytest.raises(ValueError, match="w is no initializer"):
         integers_of(ir.Value(name="w"), symmetric(3.0))
