@@ -227,6 +227,20 @@ def test_the_page_says_since_when_the_server_is_gone(browser: Any, tmp_path: Pat
         served.stop()
 
 
+def test_the_page_says_so_when_the_server_goes_while_it_loads(browser: Any, served: Callable[[str], Any]) -> None:
+    """No connection was ever made, so none is lost."""
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.route("**/_nicegui_ws/**", lambda route: route.abort())
+        page.route_web_socket("**/_nicegui_ws/**", lambda connection: connection.close())
+        page.goto(served("empty").url)
+        page.locator("[data-offline]").wait_for(state="visible", timeout=20_000)
+        assert "No connection to the server since" in page.inner_text("[data-offline]")
+    finally:
+        context.close()
+
+
 def test_the_chosen_theme_stays_and_names_are_escaped(visit: Callable[..., Visit]) -> None:
     found = visit("degraded", "/")
     found.page.get_by_role("button", name="Light or dark").first.click()

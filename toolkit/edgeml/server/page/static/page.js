@@ -42,6 +42,10 @@ new MutationObserver(() => {
   }
 }).observe(document, { childList: true, subtree: true });
 
+// It shows nothing when a first connection never comes about: the server went while the page was loading.
+const FIRST_CONNECTION_MS = 5000;
+setTimeout(() => tell(!window.socket?.connected), FIRST_CONNECTION_MS);
+
 function tell(lost) {
   if (lost === document.body.classList.contains("offline")) return;
   document.body.classList.toggle("offline", lost);
