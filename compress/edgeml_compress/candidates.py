@@ -33,10 +33,10 @@ class Rounding:
     before: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()
 
-    def recipe(self) -> Recipe:
+    def recipe(self, name: str = STATIC) -> Recipe:
         """Return full int8: weights and activations."""
         whole = Step("quantize_weights", quantize_weights.Params())
-        return Recipe(STATIC, (*self.before, whole, self.of(None), *self.after))
+        return Recipe(name, (*self.before, whole, self.of(None), *self.after))
 
     @classmethod
     def read(cls, recipe: Recipe) -> Rounding | None:
@@ -60,19 +60,22 @@ def static_int8(observer: str) -> Recipe:
     return Rounding(observer).recipe()
 
 
-def recipes(static: Recipe, weight_only: Recipe | None = None, mixed: Recipe | None = None) -> tuple[Recipe, ...]:
+def recipes(
+    static: Recipe, weight_only: Recipe | None = None, mixed: Recipe | None = None, other: Recipe | None = None
+) -> tuple[Recipe, ...]:
     """Return the recipes of all candidates but float32 itself, which needs none.
 
     Args:
         static: Full int8.
         weight_only: Weights alone, computed with in float; `None`: one scale a channel.
         mixed: Some layers in integers; `None`: there is no such candidate.
+        other: Full int8, rounded another way; `None`: there is no such candidate.
     """
     smaller = Step("quantize_weights", quantize_weights.Params(bits=8, least_values=LEAST_VALUES))
     found = Step("quantize_weights", quantize_weights.Params(least_values=LEAST_VALUES))
     return (
         static,
-        *([] if mixed is None else [mixed]),
+        *(recipe for recipe in (other, mixed) if recipe is not None),
         Recipe(DYNAMIC, (found, Step("dynamic_activations", dynamic_activations.Params()))),
         weight_only or Recipe(WEIGHT_ONLY, (smaller,)),
         Recipe("float16", (Step("halve_weights", halve_weights.Params()),)),

@@ -5,7 +5,8 @@
 3. For each scheme, choose by the validation samples how layers are rounded; what was best for the first is kept with the
    calibration, and the others, now or in a later run, begin with it.
 4. For each target, climb the ladder (`ladder/climb.py`), make the candidates that it came to, and export them.
-5. For each target, judge them on the held-back samples, race those that might be chosen, and choose.
+5. For each target, evaluate them on the held-back samples, which may ask for more of them; race those that might be chosen, and
+   choose.
 6. Publish: artifacts take their places only when all of this is done, so that a failure leaves nothing behind.
 """
 
@@ -18,6 +19,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -26,13 +28,13 @@ from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.running import Samples, batches
-from edgeml_compress.judging.choice import FLOAT, Limits, choose, evidence
-from edgeml_compress.judging.judge import Figures, Held, Outcome, judge, local_settings
-from edgeml_compress.ladder.climb import Climbed, climb
+from edgeml_compress.judging.choice import FLOAT, Evidence, Limits, choose, evidence
+from edgeml_compress.judging.judge import Figures, Held, Outcome, evaluate, judge, local_settings, refused
+from edgeml_compress.ladder.climb import Climbed, climb, climb_on
 from edgeml_compress.ladder.clock import Clock
 from edgeml_compress.ladder.roundings import best
 from edgeml_compress.ladder.setting import Ladders
-from edgeml_compress.making import make
+from edgeml_compress.making import Made, make
 from edgeml_compress.publishing import publish
 from edgeml_compress.results import CandidateResult, Compression, StepDone, TargetResult
 from edgeml_compress.source import (
@@ -93,17 +95,15 @@ def compress(
         ladders.calibration.save(stage / CALIBRATION_FILE)
         progress.end(f"{sentences.counted(_count(data.ranges), 'sample')}, {ranges}")
         progress.begin("Made")
-        climbed = _climb(targets, ladders, held)
-        made = {t.name: make(ladders.of(t).trials, t, climbed[t.name].recipes, _folder(stage, t)) for t in targets}
-        progress.end(sentences.made([candidates for candidates, _ in made.values()]))
+        offers = {t.name: _offer(t, ladders, held, stage / t.name) for t in targets}
+        progress.end(sentences.made([offer.made for offer in offers.values()]))
         progress.begin("Measured")
-        outcomes = {t.name: judge(made[t.name][0], t, held, limits, progress) for t in targets}
+        offers = {t.name: _evaluated(offers[t.name], t, ladders, held, limits) for t in targets}
+        outcomes = {t.name: judge(offers[t.name].figures, t, held, limits, progress) for t in targets}
         progress.end(sentences.measured(outcomes.values(), _count(data.evaluation)))
-        places = _Places(stage, out)
-        results = [_result(t, outcomes[t.name], made[t.name][1], limits, places) for t in targets]
-        results = [msgspec.structs.replace(r, sensitivity=climbed[r.target].costs) for r in results]
+        results = [_result(t, outcomes[t.name], offers[t.name], limits, _Places(stage, out)) for t in targets]
         publish(stage, out, used=[source.path])
-    steps = _steps(source, climbed, ladders.of(targets[0]).validated, results)
+    steps = _steps(source, offers, ladders.of(targets[0]).validated, results)
     done = _document(source, data, results, steps, limits.max_drop)
     return msgspec.structs.replace(done, seconds=time.monotonic() - began)
 
@@ -144,25 +144,59 @@ def _held(source: Source, data: CalibrationData) -> Held:
     return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
 
 
-def _climb(targets: Sequence[Target], ladders: Ladders, held: Held) -> dict[str, Climbed]:
-    """Return what the ladder came to for each target."""
-    found: dict[str, Climbed] = {}
-    for target in targets:
-        with tempfile.TemporaryDirectory(prefix="edgeml-ladder-") as folder:
-            settings, _ = local_settings(target)
-            timed = settings is not None and obstacle(target) is None
-            ladder, place = ladders.of(target), Path(folder)
-            clock = Clock(ladder.trials, target, settings, held.feed, place) if timed and settings is not None else None
-            found[target.name] = climb(ladder, clock)
-    return found
+@dataclass(frozen=True)
+class _Offer:
+    """A target's candidates.
+
+    Args:
+        climbed: What the ladder came to.
+        made: The candidates, float32 first.
+        notes: What making them has to say.
+        folder: Where they lie.
+        figures: How they answer the held-back samples.
+    """
+
+    climbed: Climbed
+    made: Sequence[Made]
+    notes: Sequence[str]
+    folder: Path
+    figures: Sequence[Figures] = ()
+
+
+def _offer(target: Target, ladders: Ladders, held: Held, folder: Path) -> _Offer:
+    """Climb the ladder for a target, and make the candidates that it comes to into `folder`."""
+    ladder = ladders.of(target)
+    with tempfile.TemporaryDirectory(prefix="edgeml-ladder-") as place:
+        settings, _ = local_settings(target)
+        timed = settings is not None and obstacle(target) is None
+        clock = (
+            Clock(ladder.trials, target, settings, held.feed, Path(place)) if timed and settings is not None else None
+        )
+        climbed = climb(ladder, clock)
+    folder.mkdir()
+    return _Offer(climbed, *make(ladder.trials, target, climbed.recipes, folder), folder)
+
+
+def _evaluated(offer: _Offer, target: Target, ladders: Ladders, held: Held, limits: Limits) -> _Offer:
+    """Return a target's candidates with how they answer the held-back samples; with more of them where these refuse full int8."""
+    figures = evaluate(offer.made, target, held)
+    refusal = refused(figures, limits.max_drop)
+    ladder = ladders.of(target)
+    climbed = offer.climbed
+    if refusal is not None:
+        climbed = climb_on(ladder, climbed, by_estimate=refusal is Evidence.INSUFFICIENT)
+    if climbed is offer.climbed:
+        return dataclasses.replace(offer, figures=figures)
+    made, notes = make(ladder.trials, target, climbed.recipes, offer.folder, offer.made)
+    return _Offer(climbed, made, notes, offer.folder, evaluate(made, target, held, figures))
 
 
 def _steps(
-    source: Source, climbed: Mapping[str, Climbed], validated: int, results: Sequence[TargetResult]
+    source: Source, offers: Mapping[str, _Offer], validated: int, results: Sequence[TargetResult]
 ) -> tuple[StepDone, ...]:
     shared: dict[tuple[StepDone, ...], list[str]] = {}
-    for name, of_target in climbed.items():
-        shared.setdefault(sentences.climbed(of_target, validated), []).append(name)
+    for name, offer in offers.items():
+        shared.setdefault(sentences.climbed(offer.climbed, validated), []).append(name)
     ladder = [sentences.for_targets(step, names) for steps, names in shared.items() for step in steps]
     chosen = [sentences.chosen(result) for result in results]
     return (*sentences.prepared(source), sentences.calibrated(source), *ladder, *chosen)
@@ -180,7 +214,7 @@ class _Places:
         return os.path.relpath(self.out / path.relative_to(self.stage) if inside else path)
 
 
-def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: Limits, places: _Places) -> TargetResult:
+def _result(target: Target, outcome: Outcome, offer: _Offer, limits: Limits, places: _Places) -> TargetResult:
     budget = limits.budgets.get(target.name)
     choice = choose([f.judged() for f in outcome.figures], limits.max_drop, budget)
     candidates = {f.made.name: _candidate(f, places, limits.max_drop) for f in outcome.figures}
@@ -199,7 +233,7 @@ def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: L
         float_p50_us=plain.p50_us,
         float_accuracy=plain.accuracy,
         cosine_min=taken.cosine_min,
-        notes=sentences.notes(target.name, choice, outcome, left_out, limits),
+        notes=sentences.notes(target.name, choice, outcome, offer.notes, limits),
         candidates=tuple(candidates.values()),
         reason=choice.reason,
         unmet=choice.unmet,
@@ -208,6 +242,7 @@ def _result(target: Target, outcome: Outcome, left_out: Sequence[str], limits: L
         threads=target.threads,
         runtime_version=find_runtime(target.runtime).version() if installed(target.runtime) else None,
         layers=next(f.made.layers for f in outcome.figures if f.made.name == choice.name),
+        sensitivity=offer.climbed.costs,
     )
 
 
@@ -246,12 +281,6 @@ def _staging(out: Path) -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     with folder as stage:
         yield Path(stage)
-
-
-def _folder(stage: Path, target: Target) -> Path:
-    folder = stage / target.name
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _count(samples: Samples) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeml_compress.candidates import DYNAMIC
@@ -15,6 +15,7 @@ from edgeml_compress.ladder.trials import Trials
 from edgeml_compress.left_in_float import left_in_float
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.results import LayerForm, recipe_file
+from edgeml_compress.source import Source
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError, NotWritten
 from edgeml_targets.contract.files import write_atomic
@@ -23,17 +24,32 @@ from edgeml_targets.target import Target
 
 @dataclass(frozen=True)
 class Made:
-    """A candidate that was exported: its name, file, recipe, what it keeps in float, what its passes note, and the form of each layer."""
+    """A candidate that was exported.
+
+    Args:
+        name: Its name.
+        artifact: Its file.
+        recipe: What makes it; `None`: it is float32.
+        encodings: How it stores its tensors.
+        kept: What it keeps in float.
+        notes: What its passes note.
+        layers: The form of each layer.
+        fixed: What had to be fixed for the target's format, often empty.
+    """
 
     name: str
     artifact: Path
     recipe: Recipe | None = None
+    encodings: Encodings = field(default_factory=Encodings)
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     layers: tuple[LayerForm, ...] = ()
+    fixed: str = ""
 
 
-def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path) -> tuple[list[Made], list[str]]:
+def make(
+    trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path, before: Sequence[Made] = ()
+) -> tuple[list[Made], list[str]]:
     """Export float32 and every candidate for a target into `folder`, each candidate with its recipe beside it.
 
     Args:
@@ -41,6 +57,7 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         target: Whom for.
         recipes: The candidates' own.
         folder: For artifacts and recipes.
+        before: What was made into the folder already, float32 first: it is taken as it is where its recipe is asked for.
 
     Returns:
         The candidates, float32 first, and notes: what had to be fixed and for which, and a line for each candidate that was left out or is
@@ -50,14 +67,15 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
         EdgemlError: Not one int8 candidate, or not even float32, can be expressed in the target's format.
     """
     source = trials.source
-    with _named(target):
-        plain, fixed = write_float(source, target, folder)
-    made, notes, told = [Made(FLOAT, plain)], list[str](), {FLOAT: fixed.note}
-    known = [(FLOAT, Encodings())]
+    made, notes = [before[0] if before else _plain(trials.source, target, folder)], list[str]()
+    again = {m.name: m for m in before}
     refused: EdgemlError | None = None
     for recipe in recipes:
+        if recipe.name in again and again[recipe.name].recipe == recipe:
+            made.append(again[recipe.name])
+            continue
         draft = trials.draft(recipe)
-        twin = next((name for name, encodings in known if encodings == draft.encodings), None)
+        twin = next((m.name for m in made if m.encodings == draft.encodings), None)
         needed = "int8" in recipe.name and not any("int8" in m.name for m in made)  # cli.md promises one
         if twin is not None and not (twin == FLOAT and needed):
             notes.append(f"{recipe.name} was left out: for this model it is the same as {twin}.")
@@ -76,23 +94,27 @@ def make(trials: Trials, target: Target, recipes: Sequence[Recipe], folder: Path
             notes.append(f"{recipe.name} was left out: {error.what} ({error.where}).")
             continue
         write_atomic(recipe_file(artifact), recipe.to_toml().encode())
-        known.append((recipe.name, draft.encodings))
-        told[recipe.name] = fixed.note
         layers = forms(draft.model, draft.encodings)
         kept = left_in_float(draft, layers) if "int8" in recipe.name else draft.kept
-        made.append(Made(recipe.name, artifact, recipe, kept, tuple(dict.fromkeys(draft.notes)), layers))
-        if twin == FLOAT:
-            notes.append(f"{recipe.name}: nothing in it became integers.")
+        said = tuple(dict.fromkeys(draft.notes))
+        made.append(Made(recipe.name, artifact, recipe, draft.encodings, kept, said, layers, fixed.note))
+    notes += [f"{m.name}: nothing in it became integers." for m in made[1:] if m.encodings == made[0].encodings]
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
-    return made, [*_fixed(told), *notes]
+    return made, [*_fixed(made), *notes]
 
 
-def _fixed(told: Mapping[str, str]) -> list[str]:
-    """Return what had to be fixed, from the note of each candidate: once where it is the same for all, else by their names."""
+def _plain(source: Source, target: Target, folder: Path) -> Made:
+    with _named(target):
+        artifact, fixed = write_float(source, target, folder)
+    return Made(FLOAT, artifact, fixed=fixed.note)
+
+
+def _fixed(made: Sequence[Made]) -> list[str]:
+    """Return what had to be fixed: once where it is the same for all candidates, else by their names."""
     names: dict[str, list[str]] = {}
-    for name, note in told.items():
-        names.setdefault(note, []).append(name)
+    for candidate in made:
+        names.setdefault(candidate.fixed, []).append(candidate.name)
     if len(names) == 1:
         return [note for note in names if note]
     return [f"{', '.join(of)}: {note}" for note, of in names.items() if note]

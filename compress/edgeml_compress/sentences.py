@@ -12,11 +12,10 @@ from edgeml_compress.judging.choice import (
     Choice,
     Evidence,
     Limits,
-    accurate,
     evidence,
     without_int8,
 )
-from edgeml_compress.judging.judge import Outcome
+from edgeml_compress.judging.judge import Outcome, refused
 from edgeml_compress.ladder.climb import Climbed
 from edgeml_compress.ladder.roundings import Tried
 from edgeml_compress.ladder.trials import Trial
@@ -72,11 +71,16 @@ def climbed(found: Climbed, samples: int) -> tuple[StepDone, ...]:
         steps.append(_stored(found.form))
     if found.mixture is not None:
         layers = counted(len(found.mixture.nodes), "layer")
-        why = "With more of them the answers did not hold, or it was slower." if found.trials else ""
+        why = "With more of them the answers did not hold, or it was slower."
+        why = "With all of them held-back samples refused it: the loudest stay in float." if found.refused else why
         steps.append(StepDone(f"Computed {layers} in integers and the rest in float", why, _held(found.mixture.trial)))
     elif found.slow:
         why = f"With {counted(found.slow, 'layer')} in integers the answers held, and it was no faster."
         steps.append(StepDone("Left activations in float", why, "as fast as float"))
+    if found.other is not None:
+        what = f"Rounded all layers another way, too: by {range_title(found.other.rounding)}"
+        why = "Held-back samples refused the best way by an estimate alone: of ways as good chance chooses."
+        steps.append(StepDone(what, why, f"error {_percent(found.other.error)}"))
     return tuple(steps)
 
 
@@ -220,14 +224,19 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
 
 
 def _refused(outcome: Outcome, max_drop: float) -> Iterator[str]:
-    """Yield that full int8 is out by an estimate which more samples could move: it is the one that would be much faster."""
-    full = next((f for f in outcome.figures if f.made.name == STATIC and f.drop is not None), None)
-    if full is None or full.drop is None or accurate(full.judged(), max_drop):
+    """Yield that full int8 is out by an estimate which more samples could move, and that it was tried in another way, too."""
+    drop = next((f.drop for f in outcome.figures if f.made.name == STATIC), None)
+    if drop is None or refused(outcome.figures, max_drop) is not Evidence.INSUFFICIENT:
         return
-    if evidence(full.drop.low, full.drop.high, max_drop) is Evidence.INSUFFICIENT:
+    yield (
+        f"{STATIC} is over the budget by an estimate alone: {changed(drop.points)}, by the 95 % interval from "
+        f"{changed(drop.low)} to {changed(drop.high)} (insufficient evidence); more samples would tell."
+    )
+    other = next((f.made.name for f in outcome.figures if f.made.name.removeprefix(f"{STATIC}-") in OBSERVERS), None)
+    if other is not None:
         yield (
-            f"{STATIC} is over the budget by an estimate alone: {changed(full.drop.points)}, by the 95 % interval from "
-            f"{changed(full.drop.low)} to {changed(full.drop.high)} (insufficient evidence); more samples would tell."
+            f"{other} is {STATIC} rounded another way, next to it on validation samples, and was tried on the same held-back ones: "
+            f"the better of two looks a little better than it is."
         )
 
 

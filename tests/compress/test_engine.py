@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_bench import answers
-from edgeml_compress import CalibrationData, Compression, Limits, compress
+from edgeml_compress import CalibrationData, Compression, Limits, compress, rebuild
 from edgeml_compress.calibration import Calibration
 from edgeml_compress.candidates import Rounding
 from edgeml_compress.judging.judge import ENOUGH_UNLABELLED
@@ -19,6 +19,7 @@ from edgeml_compress.ladder import roundings
 from edgeml_compress.ladder.setting import Ladders
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.results import RESULT
+from edgeml_compress.sentences import OBSERVERS
 from edgeml_compress.source import calibrated, read_source
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of
@@ -163,6 +164,30 @@ def test_labels_give_accuracies_with_their_intervals(tiny_cnn: Path, samples: Ca
         assert candidate.drop_points == pytest.approx(100 * (found.float_accuracy - candidate.accuracy))
     assert any("are too few to be sure of the budget" in note for note in found.notes) == (found.chosen != "float32")
     assert not any(note.startswith("Without labels") for note in found.notes)
+
+
+def test_where_held_back_samples_refuse_full_int8_more_is_made(
+    tiny_cnn: Path, samples: CalibrationData, tmp_path: Path
+) -> None:
+    settings = Settings(target="t", runtime="onnxruntime")
+    labels = answers(tiny_cnn, settings, samples.evaluation)["logits"].argmax(1)
+    labelled = dataclasses.replace(samples, evaluation_labels=labels)
+    target = find_target(ELSEWHERE).model_copy(update={"scheme": find_target(HERE).scheme})
+    done = compress(tiny_cnn, labelled, [target], limits=Limits(max_drop=-1.0), out=tmp_path / "out")  # nothing gains
+    found = done.targets[0]
+    names = [c.name for c in found.candidates]
+    another = names[2].removeprefix("int8-")
+    assert names[:2] == ["float32", "int8"] and another in OBSERVERS and names[3] == "int8-mixed"
+    assert any(note.startswith(f"{names[2]} is int8 rounded another way") for note in found.notes)
+    assert any(step.what.startswith("Rounded all layers another way, too") for step in done.steps)
+    assert found.sensitivity and found.chosen == "float32"
+    for candidate in found.candidates[1:]:
+        artifact = Path(candidate.artifact)
+        assert sha256_of(artifact) == candidate.sha256
+        recipe = Recipe.from_toml(candidate.recipe, where="report")
+        again = tmp_path / "again" / "t" / artifact.name
+        rebuild(tiny_cnn, labelled, recipe, target, again)
+        assert sha256_of(again) == candidate.sha256
 
 
 def test_a_latency_budget_that_nothing_meets_rests_on_races_of_all(

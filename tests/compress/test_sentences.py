@@ -52,6 +52,19 @@ def test_full_int8_that_an_estimate_alone_refuses_is_told(drop: Drop, told: bool
     assert (expected in found) is told
 
 
+def test_that_full_int8_was_tried_another_way_is_told() -> None:
+    other = figures("int8-mse", 100, 100, Drop(0.0, -0.2, 0.3))
+    refused = figures("int8", 98, 100, Drop(2.0, -0.9, 6.1))
+    outcome = Outcome((figures("float32", 100, 100), refused, other))
+    *_, note = notes("kws", Choice("int8-mse", "the fastest within the budget"), outcome, (), Limits(1.0))
+    assert note.startswith("int8-mse is int8 rounded another way") and "a little better than it is" in note
+    ways = [
+        Tried(Rounding(name), Trial(cosine=0.99, error=error)) for name, error in (("entropy", 0.01), ("mse", 0.011))
+    ]
+    *_, step = climbed(Climbed(tuple(ways), other=ways[1]), samples=48)
+    assert step.what == "Rounded all layers another way, too: by least squared error" and step.effect == "error 1.1 %"
+
+
 @pytest.mark.parametrize(
     ("drop", "said"), [(0.64, "0.6 points lost"), (-0.3, "0.3 points gained"), (-0.01, "0.0 points lost")]
 )
@@ -69,12 +82,12 @@ def test_the_line_of_the_calibration_is_short_whatever_the_number_of_schemes() -
 
 
 def test_forms_of_weights_are_told_with_their_counts() -> None:
-    (step,) = climbed(Climbed((), (), WeightForm(32, {"a": CHANNEL, "b": HALF, "c": HALF})), samples=48)
+    (step,) = climbed(Climbed((), WeightForm(32, {"a": CHANNEL, "b": HALF, "c": HALF})), samples=48)
     assert step.what == "Stored most weights in blocks of 32, 1 with one scale a channel, 2 in half precision"
-    (step,) = climbed(Climbed((), (), WeightForm(CHANNEL)), samples=48)
+    (step,) = climbed(Climbed((), WeightForm(CHANNEL)), samples=48)
     assert step.what == "Stored the weights with one scale a channel"
     learned = WeightForm(FLOAT, {"a": 32, "b": HALF, "c": HALF}, LEARNED)
-    (step,) = climbed(Climbed((), (), learned), samples=48)
+    (step,) = climbed(Climbed((), learned), samples=48)
     assert step.what == "Stored 1 in blocks of 32, 2 in half precision, the other weights in float32"
     assert "GPTQ" in step.why
 
@@ -83,15 +96,15 @@ def test_a_way_that_is_as_good_with_fewer_passes_is_told_as_such() -> None:
     def tried(name: str, error: float) -> Tried:
         return Tried(Rounding(name), Trial(cosine=0.99, error=error))
 
-    (step,) = climbed(Climbed((), (tried("mse", 0.012), tried("minmax", 0.0119))), samples=48)
+    (step,) = climbed(Climbed((tried("mse", 0.012), tried("minmax", 0.0119))), samples=48)
     assert step.why.endswith("is next to the smallest this way, which asks for fewer passes.")
-    (step,) = climbed(Climbed((), (tried("mse", 0.012), tried("minmax", 0.0121))), samples=48)
+    (step,) = climbed(Climbed((tried("mse", 0.012), tried("minmax", 0.0121))), samples=48)
     assert step.why.endswith("is the smallest this way.")
 
 
 def test_a_way_to_round_that_was_taken_over_is_told_as_such() -> None:
     tried = Tried(Rounding("mse"), Trial(cosine=0.99, error=0.012), taken_over=True)
-    (step,) = climbed(Climbed((), (tried,)), samples=48)
+    (step,) = climbed(Climbed((tried,)), samples=48)
     assert (
         step.why
         == "It was the best of all ways for another target or in a run before, and pays here: no others were tried."

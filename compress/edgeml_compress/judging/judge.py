@@ -1,4 +1,4 @@
-"""Judge a target's candidates on the held-back samples: how right, how close to float, how fast."""
+"""Judge a target's candidates on the held-back samples: how right and how close to float they are, then how fast."""
 
 from __future__ import annotations
 
@@ -17,8 +17,19 @@ from edgeml_bench import Accuracy, Drop, Timing, answers, obstacle, paired_drop,
 from edgeml_bench.accuracy import right_answers
 from edgeml_bench.jobs import LEAST_LOADS
 from edgeml_bench.racing import LOADS
+from edgeml_compress.candidates import STATIC
 from edgeml_compress.graph.running import Samples
-from edgeml_compress.judging.choice import FLOAT, Budget, Judged, Limits, accurate, overspent, unsure
+from edgeml_compress.judging.choice import (
+    FLOAT,
+    Budget,
+    Evidence,
+    Judged,
+    Limits,
+    accurate,
+    evidence,
+    overspent,
+    unsure,
+)
 from edgeml_compress.judging.fidelity import Answers, Fidelity, fidelity
 from edgeml_compress.making import Made
 from edgeml_compress.source import Labels, on_enough_cores
@@ -55,7 +66,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of a candidate; see `results.CandidateResult`."""
+    """What was measured of a candidate; see `results.CandidateResult`.
+
+    Args:
+        right: Which of the held-back samples it is right on, (samples,); `None` without labels.
+    """
 
     made: Made
     size_bytes: int
@@ -63,6 +78,7 @@ class Figures:
     accuracy: Accuracy | None = None
     drop: Drop | None = None
     timing: Timing | None = None
+    right: npt.NDArray[np.bool_] | None = dataclasses.field(default=None, compare=False)
 
     def judged(self) -> Judged:
         """Return what the choice needs of it."""
@@ -103,13 +119,58 @@ def local_settings(target: Target) -> tuple[Settings | None, str]:
     return None, f"Answers were not judged: {target.runtime} is not installed here."
 
 
-def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, progress: Progress = SILENT) -> Outcome:
-    """Evaluate and time a target's candidates.
+def evaluate(made: Sequence[Made], target: Target, held: Held, before: Sequence[Figures] = ()) -> list[Figures]:
+    """Return how a target's candidates answer the held-back samples.
 
     Args:
         made: Candidates, float32 first.
         target: Where they run.
         held: What they are judged on.
+        before: What is known of some of them already.
+
+    Raises:
+        EdgemlError: An artifact cannot be run.
+    """
+    settings, _ = local_settings(target)
+    if settings is not None:
+        settings = on_enough_cores(settings, model_bytes=made[0].artifact.stat().st_size)
+    found: list[Figures] = []
+    for candidate in made:
+        known = next((f for f in before if f.made is candidate), None)
+        found.append(known or _evaluated(candidate, settings, held, found[0].right if found else None))
+    return found
+
+
+def _evaluated(made: Made, settings: Settings | None, held: Held, float_right: npt.NDArray[np.bool_] | None) -> Figures:
+    size_bytes = made.artifact.stat().st_size
+    if settings is None:
+        return Figures(made, size_bytes, Fidelity(None, 0))
+    got = answers(made.artifact, settings, held.samples)
+    close = fidelity(held.reference, got)
+    if held.labels is None:
+        return Figures(made, size_bytes, close)
+    right = right_answers(got[next(iter(held.reference))], held.labels)
+    drop = paired_drop(right if float_right is None else float_right, right)
+    return Figures(made, size_bytes, close, Accuracy(int(right.sum()), len(right)), drop, right=right)
+
+
+def refused(figures: Sequence[Figures], max_drop: float) -> Evidence | None:
+    """Return how surely the held-back samples refuse full int8: `None` where they do not, or it was not judged."""
+    full = next((f for f in figures if f.made.name == STATIC), None)
+    if full is None or full.fidelity.cosine_min is None or accurate(full.judged(), max_drop):
+        return None
+    return Evidence.BEYOND if full.drop is None else evidence(full.drop.low, full.drop.high, max_drop)
+
+
+def judge(
+    figures: Sequence[Figures], target: Target, held: Held, limits: Limits, progress: Progress = SILENT
+) -> Outcome:
+    """Time a target's candidates, and say what their figures leave open.
+
+    Args:
+        figures: Of the candidates, float32 first, from `evaluate`.
+        target: Where they run.
+        held: What they were judged on.
         limits: What may be spent: candidates over it are not raced.
         progress: Told how far the race is; the caller begins and ends the step.
 
@@ -117,7 +178,6 @@ def judge(made: Sequence[Made], target: Target, held: Held, limits: Limits, prog
         EdgemlError: An artifact cannot be run.
     """
     settings, note = local_settings(target)
-    figures = _evaluate(made, settings, held)
     notes = [*([note] if note else []), *_doubts(figures, held)]
     why_not = obstacle(target)
     if why_not is not None or settings is None:
@@ -203,30 +263,6 @@ def _raced(
     timings = race(artifacts, settings, seconds=seconds, loads=loads, inputs=held.feed, progress=progress)
     timing_of = {made.name: timing for made, timing in zip(entered, timings, strict=True)}
     return [dataclasses.replace(f, timing=timing_of.get(f.made.name)) for f in figures]
-
-
-def _evaluate(made: Sequence[Made], settings: Settings | None, held: Held) -> list[Figures]:
-    sizes = [candidate.artifact.stat().st_size for candidate in made]
-    if settings is None:
-        return [Figures(m, size, Fidelity(None, 0)) for m, size in zip(made, sizes, strict=True)]
-    spread = on_enough_cores(settings, model_bytes=sizes[0])
-    told = [_answered(m, spread, held) for m in made]
-    figures = [Figures(m, size, close) for m, size, (close, _) in zip(made, sizes, told, strict=True)]
-    float_right = told[0][1]
-    if float_right is None:
-        return figures
-    return [
-        dataclasses.replace(f, accuracy=Accuracy(int(right.sum()), len(right)), drop=paired_drop(float_right, right))
-        for f, (_, right) in zip(figures, told, strict=True)
-        if right is not None
-    ]
-
-
-def _answered(made: Made, settings: Settings, held: Held) -> tuple[Fidelity, npt.NDArray[np.bool_] | None]:
-    """Return how close a candidate's answers are and, with labels, which of them are right, (samples,)."""
-    got = answers(made.artifact, settings, held.samples)
-    right = None if held.labels is None else right_answers(got[next(iter(held.reference))], held.labels)
-    return fidelity(held.reference, got), right
 
 
 def entrants(

@@ -79,6 +79,16 @@ def climb_layers(trials: Trials, make: Callable[[Collection[str]], Recipe], orde
     return [found[count] for count in sorted(found, reverse=True)]
 
 
+def quietest(trials: Trials, make: Callable[[Collection[str]], Recipe], order: Sequence[str]) -> Mixture | None:
+    """Return the mixture with most layers, but not the loudest, that holds; `None` where none does."""
+    for share in SHARES:
+        count = int(share * len(order))
+        found = _holding(trials, make, order[:count]) if count else {}
+        if found:
+            return found[count]
+    return None
+
+
 def _longest_run(
     trials: Trials,
     make: Callable[[Collection[str]], Recipe],

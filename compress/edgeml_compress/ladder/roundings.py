@@ -120,3 +120,16 @@ def _plain(trials: Trials) -> list[Tried]:
 def best(tried: Sequence[Tried]) -> Rounding:
     """Return the rounding of least error; the default where nothing was tried."""
     return tried[0].rounding if tried else Rounding(DEFAULT_OBSERVER)
+
+
+def next_best(trials: Trials, tried: Sequence[Tried], most: float) -> Tried | None:
+    """Return the best way to round by another observer than the best of all; `None` where its error is more than `most` times the
+    best one's.
+
+    Its biases are corrected, too, where those of the best are: that was not tried for every observer.
+    """
+    others = [t for t in tried if t.observer != tried[0].observer]
+    if others and tried[0].rounding.after and not others[0].rounding.after:
+        others.append(_tried(trials, corrected(others[0].rounding)))
+    near = [t for t in others if t.error <= most * tried[0].error]
+    return min(near, key=lambda t: t.error, default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 
 from edgeml_compress.candidates import Rounding, recipes, static_int8
 from edgeml_compress.graph.layers import weights
-from edgeml_compress.ladder.climb import climb
+from edgeml_compress.ladder.climb import AS_GOOD, Climbed, climb, climb_on
 from edgeml_compress.ladder.layers import climb_layers, mixture
 from edgeml_compress.ladder.loudness import loudness, worst_error
-from edgeml_compress.ladder.roundings import Tried
+from edgeml_compress.ladder.roundings import Tried, next_best
 from edgeml_compress.ladder.setting import Ladder
 from edgeml_compress.ladder.trials import Trials
+from edgeml_compress.ladder.variants import corrected
 from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm, climb_weights
 from edgeml_compress.layerwise.simulation import on_grid
 from edgeml_compress.passes import equalize_layers
@@ -104,6 +106,55 @@ def test_where_it_does_not_the_rungs_become_candidates(trials: Trials) -> None:
     assert {"product0", "product3"} <= set(found.mixture.nodes) and f"product{LOUD}" not in found.mixture.nodes
     assert [r.name for r in found.recipes] == ["int8", "int8-mixed", "int8-dynamic", "int8-weight-only", "float16"]
     assert {c.node for c in found.costs} == set(NODES)
+
+
+@pytest.fixture
+def ended(even: Path, trials_of: MakeTrials) -> tuple[Ladder, Climbed]:
+    """Return a ladder that ended at full int8, and where it did."""
+    trials = trials_of(even)
+    ways = [Rounding("minmax"), Rounding("minmax", after=corrected(Rounding("minmax")).after), Rounding("mse")]
+    first = trials.trial(ways[0].recipe())
+    tried = tuple(
+        Tried(way, replace(first, error=first.error * worse)) for way, worse in zip(ways, (1, 1, 1.2), strict=True)
+    )
+    ladder = Ladder(trials, tried, trials.judge.count, lambda: climb_weights(trials))
+    return ladder, climb(ladder, clock=None)
+
+
+def test_where_held_back_samples_refuse_full_int8_the_ladder_goes_on(ended: tuple[Ladder, Climbed]) -> None:
+    ladder, before = ended
+    found = climb_on(ladder, before, by_estimate=True)
+    assert [r.name for r in found.recipes][:3] == ["int8", "int8-mse", "int8-mixed"]
+    assert found.recipes[1].steps == static_int8("mse").steps and found.recipes[0] == before.recipes[0]
+    assert found.mixture is not None and ladder.trials.holds(found.mixture.trial)
+    loudest = found.costs[-1].node
+    assert loudest not in found.mixture.nodes and len(found.mixture.nodes) == int(0.75 * LAYERS)
+
+
+def test_full_int8_that_is_refused_for_sure_is_not_rounded_another_way(ended: tuple[Ladder, Climbed]) -> None:
+    ladder, before = ended
+    found = climb_on(ladder, before, by_estimate=False)
+    assert found.other is None and found.mixture is not None
+    assert climb_on(ladder, found, by_estimate=False) is found
+
+
+def test_a_way_to_round_that_is_clearly_worse_is_no_other_way(ended: tuple[Ladder, Climbed]) -> None:
+    ladder, before = ended
+    first, *others = ladder.tried
+    worse = [replace(t, trial=replace(t.trial, error=first.error * AS_GOOD * 1.01)) for t in others]
+    found = climb_on(replace(ladder, tried=(first, *worse)), before, by_estimate=True)
+    assert found.other is None
+
+
+def test_biases_of_the_other_way_are_corrected_where_those_of_the_best_are(ended: tuple[Ladder, Climbed]) -> None:
+    ladder, _ = ended
+    minmax, again, mse = ladder.tried
+    other = next_best(ladder.trials, (again, mse), most=np.inf)
+    assert other is not None and (other.observer, other.error) == ("mse", min(other.error, mse.error))
+    shifted = replace(mse, trial=replace(mse.trial, error=np.inf))
+    other = next_best(ladder.trials, (again, shifted), most=np.inf)
+    assert other is not None and other.rounding == corrected(mse.rounding) and other.error < 0.1
+    assert next_best(ladder.trials, (minmax, shifted), most=2) is None
 
 
 def test_a_recipe_that_fails_early_is_not_run_on_the_rest(trials: Trials) -> None:
