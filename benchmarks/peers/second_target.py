@@ -149,6 +149,7 @@ def _evaluation() -> Iterator[_Watch]:
         mock.patch.object(trials, "open_session", watch.over(trials.open_session)),
         mock.patch.object(source, "answers", watch.over(source.answers)),
         mock.patch.object(source, "run_each", watch.over(source.run_each)),
+        mock.patch.object(source, "open_session", watch.over(source.open_session)),
     ):
         yield watch
 

@@ -13,14 +13,14 @@ from concurrent.futures import Executor
 from fractions import Fraction
 from functools import partial, reduce
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
 import onnx_ir as ir
 
 from edgeml_compress.graph.layers import is_constant, name_of, sole_user
-from edgeml_compress.graph.running import Samples, batches, cores, in_turn
+from edgeml_compress.graph.running import MOST_BATCH, Samples, batches, cores, in_turn
 from edgeml_compress.observing import Floats, Glimpse, Watch, glimpse, single_symbols
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import write_atomic
@@ -82,6 +82,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         tensors: What each tensor held, by name.
         rounding: The recipe, in TOML, that rounded the network best of all that were tried; empty before any was. The next target
             begins with it.
+        at_once: How many samples the network may be fed at once, see `graph.running.most_at_once`; 0: it was not asked.
     """
 
     schema: str = SCHEMA
@@ -89,6 +90,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     samples: int = 0
     tensors: Mapping[str, Seen] = {}
     rounding: str = ""
+    at_once: Annotated[int, msgspec.Meta(ge=0, le=MOST_BATCH)] = 0
 
     def save(self, path: Path) -> None:
         """Write it at `path`, whole.

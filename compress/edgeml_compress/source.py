@@ -18,7 +18,7 @@ from edgeml_bench import answers
 from edgeml_compress.calibration import Calibration, calibrate, observed
 from edgeml_compress.graph.layers import weights
 from edgeml_compress.graph.naming import graphs
-from edgeml_compress.graph.running import Samples, cores, open_session, run_each
+from edgeml_compress.graph.running import Samples, cores, most_at_once, open_session, run_each
 from edgeml_compress.judging.fidelity import Answers, fidelity
 from edgeml_compress.passes import Draft
 from edgeml_compress.preparation import lift, prepare
@@ -146,6 +146,7 @@ def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress
     calibration = _load(saved, fingerprint, source.model)
     if calibration is None:
         calibration = calibrate(source.model, samples, source=fingerprint, progress=progress)
+        calibration = msgspec.structs.replace(calibration, at_once=most_at_once(source.model, samples))
     return dataclasses.replace(source, calibration=calibration, samples=samples)
 
 

@@ -45,8 +45,8 @@ def read_model(path: Path) -> ir.Model:
 
     head = read_head(path)
     try:
-        _check_file(path)  # before onnx-ir, which mends what it can and would log each fault
-        model = ir.load(path)
+        model = ir.from_proto(_checked(path))  # first, for onnx-ir mends what it can and would log each fault
+        ir.external_data.set_base_dir(model.graph, path.parent)
         _hold_weights(model, path)
     except (DecodeError, ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
         if is_torch(path, head):
@@ -57,22 +57,27 @@ def read_model(path: Path) -> ir.Model:
     return model
 
 
-def check_rules(proto: onnx.ModelProto) -> None:
+def checked_content(proto: onnx.ModelProto) -> bytes:
     """Hold a model to ONNX's rules, but for the shapes of inputs and outputs: runtimes do without, and shipped files lack some.
+
+    Returns:
+        The bytes of its message.
 
     Raises:
         onnx.checker.ValidationError: It breaks one.
     """
     import onnx
 
+    content: bytes = proto.SerializeToString()
     shapeless = _without_shape(proto)
     for tensor in shapeless:
         tensor.shape.SetInParent()
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(proto if shapeless else content)
     finally:
         for tensor in shapeless:
             tensor.ClearField("shape")
+    return content
 
 
 def model_tensors(model: ir.Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -152,7 +157,8 @@ def raise_opset(model: ir.Model, least: int) -> ir.Model:
     return ir.from_proto(converted)
 
 
-def _check_file(path: Path) -> None:
+def _checked(path: Path) -> onnx.ModelProto:
+    """Read a file's message, without external data, and hold it to ONNX's rules."""
     import onnx
 
     try:
@@ -161,13 +167,14 @@ def _check_file(path: Path) -> None:
         proto = onnx.load(str(path), load_external_data=False)
         if not _without_shape(proto):
             raise
-        check_rules(proto)
+        checked_content(proto)
     else:
         proto = onnx.load(str(path), load_external_data=False)
     sparse = next(_sparse_constants(proto.graph), None)
     if sparse is not None:
         what = f"it holds a sparse constant ({sparse}), which few runtimes take"
         raise EdgemlError(what, where=str(path), mend="export the model with dense weights")
+    return proto
 
 
 def _sparse_constants(graph: onnx.GraphProto) -> Iterator[str]:

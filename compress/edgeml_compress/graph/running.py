@@ -31,7 +31,7 @@ MOST_MESSAGE_BYTES: Final = 16 << 20
 Calibrating a network of 100 MB took 602 MB at its peak otherwise, and 415 so; the float model alone takes 324."""
 MOST_BATCH: Final = 32
 BLOCK: Final = 8  # samples, at most, that one thread runs in a row: a small network runs faster than a thread is asked
-TRIED: Final = 4  # samples that are fed both together and alone
+TRIED: Final = 2  # samples that are fed both together and alone
 SAME: Final = 1e-4  # of the largest answer
 
 
@@ -82,9 +82,9 @@ def most_at_once(model: ir.Model, samples: Samples) -> int:
 
     A batch that is declared free need not be: exports hold reshapes to one sample, which stop or merge several.
     """
-    few = {name: array[:TRIED] for name, array in samples.items()}
+    few = spread(samples, TRIED)  # neighbours may be equal
     together = list(batches(model, few, most=TRIED))
-    if len(together) != 1:  # fixed, or one sample alone
+    if len(together) != 1:  # a fixed batch
         return 1
     session = open_session(model)
     try:

@@ -18,7 +18,7 @@ from edgeml_compress.graph.means import Floats, mean_of, reducible
 from edgeml_compress.graph.naming import Constants
 from edgeml_compress.graph.running import batches, open_session
 from edgeml_compress.layerwise.simulation import simulated
-from edgeml_compress.layerwise.walk import Chunks, Party, Stop, channel_axis, taking_part, walk
+from edgeml_compress.layerwise.walk import Chunks, Stop, channel_axis, taking_part, walk
 from edgeml_compress.passes import Draft
 
 MOST_TOGETHER: Final = 64
@@ -37,23 +37,22 @@ def channel_shifts(draft: Draft, most_samples: int, corrected: Callable[[ir.Node
         EdgemlError: There is a layer, and the draft has no samples.
     """
     party = taking_part(draft, most_samples)
-    if party is None:
+    asked = {name_of(node.outputs[0]): channel_axis(node) for node in party.layers if corrected(node)} if party else {}
+    if party is None or not asked:
         return {}
-    together = MOST_TOGETHER if party.at_once > 1 else 1
-    feeds = list(batches(draft.model, party.samples, together))
+    feeds = list(batches(draft.model, party.samples, MOST_TOGETHER if party.at_once() > 1 else 1))
     if len(feeds) > 1:
         return _by_walking(draft, most_samples, corrected)
-    asked = {name_of(node.outputs[0]): channel_axis(node) for node in party.layers if corrected(node)}
-    graph = _correcting(simulated(draft.model, draft.encodings), asked, party)
-    found = open_session(graph, threads=0).run(None, dict(feeds[0].feed)) if asked else []
+    graph = _correcting(simulated(draft.model, draft.encodings), asked, party.means())
+    found = open_session(graph, threads=0).run(None, dict(feeds[0].feed))
     return {name: np.asarray(shift, np.float64) for name, shift in zip(asked, found, strict=True)}
 
 
-def _correcting(model: ir.Model, axes: Mapping[str, int], party: Party) -> ir.Model:
+def _correcting(model: ir.Model, axes: Mapping[str, int], wanted: Mapping[str, Floats]) -> ir.Model:
     """Return a graph that corrects the layers that give some tensors, and gives what it corrected each by."""
     graph = reducible(model)
     values = {v.name: v for node in graph.graph for v in node.outputs}
-    constants, wanted = Constants(graph), party.means()
+    constants = Constants(graph)
     shifts = [_corrected(graph, constants, values[name], axis, wanted[name]) for name, axis in axes.items()]
     graph.graph.outputs[:] = shifts
     return graph

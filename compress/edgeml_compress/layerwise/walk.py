@@ -5,7 +5,7 @@ network gives there; what it answers is what the next layers see. One walk runs 
 tensors that are held; only as many samples take part as fit into `HELD_BYTES`, so memory does not grow with them.
 
 1. Cut: tensors that layers give, and those that several nodes read, are held; the rest is computed anew where it is needed.
-2. Run one sample, and see how many fit.
+2. See how many samples fit.
 3. For each cut, in the graph's order: run what lies between, visit the layer, let go of what nobody will read again. The float
    network, which nothing changes, is run a few cuts ahead: to load a part takes longer than to run it.
 
@@ -16,8 +16,9 @@ network share.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -44,15 +45,21 @@ Chunks = list[Array]
 """One tensor of all samples that take part, a batch an entry."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Known:
-    """What walks along one route share: of which samples, how many take part, how many are fed at once, and the float
-    network's means where they were asked for."""
+    """What walks along one route share.
+
+    Args:
+        samples: Of which some take part; held, so that no others get their id.
+        chosen: Those that take part.
+        at_once: How many of them the network may be fed at once; 0 until it was asked.
+        means: The float network's, once they were asked for.
+    """
 
     samples: Samples
-    count: int
+    chosen: Samples
     at_once: int
-    means: dict[str, Floats] = field(default_factory=dict)
+    means: Mapping[str, Floats] | None = None
 
 
 _KNOWN: Final[WeakKeyDictionary[ir.Model, dict[Any, _Known]]] = WeakKeyDictionary()
@@ -104,14 +111,14 @@ class Party:
     Args:
         layers: Those that are visited, in the graph's order: with an encoded weight, and fed by an input of the graph.
         samples: Those that take part; fewer than were asked for where their tensors would not fit into `HELD_BYTES`.
-        at_once: How many of them the network may be fed at once.
-        means: The mean of each channel that the float network gives at each layer, (channels,), by the name of what the layer
-            gives.
+        at_once: Returns how many of them the network may be fed at once.
+        means: Returns the mean of each channel that the float network gives at each layer, (channels,), by the name of what the
+            layer gives.
     """
 
     layers: tuple[ir.Node, ...]
     samples: Samples
-    at_once: int
+    at_once: Callable[[], int]
     means: Callable[[], Mapping[str, Floats]]
 
 
@@ -131,9 +138,9 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks], *, me
     if not route:
         return
     party = _party(draft, route, most_samples)
+    wanted = party.means() if means else {}
     plain = None if means else _Lane(draft.plain, party)
     integer = _Lane(simulated(draft.model, draft.encodings), party)
-    wanted = party.means() if means else {}
     gone = _no_more_needed(route)
     for index, cut in enumerate(route):
         if plain is not None:
@@ -216,29 +223,28 @@ def _party(draft: Draft, route: Sequence[_Cut], most: int) -> Party:
         if len(known) == MOST_KNOWN:  # a pass that takes a part of the samples has others at each call
             known.clear()
         count = min(most, _how_many_fit(draft, route))
-        known[key] = _Known(samples, count, most_at_once(draft.plain, spread(samples, count)))
-    found, chosen = known[key], spread(samples, known[key].count)
-    layers = tuple(cut.layer for cut in route if cut.layer is not None)
-    return Party(layers, chosen, found.at_once, lambda: _float_means(draft.plain, layers, chosen, found.means))
+        known[key] = _Known(samples, spread(samples, count), draft.calibration.at_once)
+    found, layers = known[key], tuple(cut.layer for cut in route if cut.layer is not None)
+    at_once = functools.partial(_at_once, draft.plain, found)
+    return Party(layers, found.chosen, at_once, functools.partial(_float_means, draft.plain, layers, found))
 
 
-def _float_means(
-    plain: ir.Model, layers: Sequence[ir.Node], chosen: Samples, known: dict[str, Floats]
-) -> Mapping[str, Floats]:
-    if not known:
+def _at_once(plain: ir.Model, known: _Known) -> int:
+    if not known.at_once:
+        known.at_once = most_at_once(plain, known.chosen)
+    return known.at_once
+
+
+def _float_means(plain: ir.Model, layers: Sequence[ir.Node], known: _Known) -> Mapping[str, Floats]:
+    if known.means is None:
         axes = {name_of(node.outputs[0]): channel_axis(node) for node in layers}
-        known.update(channel_means(plain, axes, (batch.feed for batch in batches(plain, chosen, most=1))))
-    return known
+        known.means = channel_means(plain, axes, (batch.feed for batch in batches(plain, known.chosen, most=1)))
+    return known.means
 
 
 def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
-    """Return how many samples' tensors, in both networks, fit into `HELD_BYTES`, from a run of the first one."""
-    names = [cut.name for cut in route]
-    one = {name: array[:1] for name, array in (draft.samples or {}).items()}
-    session = open_session(draft.model, names)
-    sizes = {
-        n: v.nbytes for n, v in zip(names, session.run(names, dict(next(batches(draft.model, one)).feed)), strict=True)
-    }
+    """Return how many samples' tensors, in both networks, fit into `HELD_BYTES`."""
+    sizes = _sizes(draft, [cut.name for cut in route])
     alive, most = 0, 1
     for index, (cut, gone) in enumerate(zip(route, _no_more_needed(route), strict=True)):
         alive += sizes[cut.name]
@@ -248,13 +254,40 @@ def _how_many_fit(draft: Draft, route: Sequence[_Cut]) -> int:
     return max(HELD_BYTES // most, 1)
 
 
+def _sizes(draft: Draft, names: Sequence[str]) -> dict[str, int]:
+    """Return how many bytes some tensors take for one sample: as was inferred, else from a run."""
+    wanted = set(names)
+    values = [value for node in draft.model.graph for value in node.outputs if value.name in wanted]
+    firsts = [value.shape[0] for value in draft.model.graph.inputs if value.shape is not None and len(value.shape)]
+    free = {size.value for size in firsts if isinstance(size, ir.SymbolicDim)} - {None}
+    sizes = {name_of(value): _bytes(value, free) for value in values}
+    known = {name: size for name, size in sizes.items() if size is not None}
+    if len(known) == len(names):
+        return known
+    one = {name: array[:1] for name, array in (draft.samples or {}).items()}
+    session = open_session(draft.model, names)
+    found = session.run(names, dict(next(batches(draft.model, one)).feed))
+    return {name: array.nbytes for name, array in zip(names, found, strict=True)}
+
+
+def _bytes(value: ir.Value, free: Collection[str | None]) -> int | None:
+    """Return how many bytes a tensor takes where a free batch is one sample; `None` where another size of it is not known."""
+    if value.shape is None or value.dtype is None:
+        return None
+    shape = list(value.shape)
+    if shape and isinstance(shape[0], ir.SymbolicDim) and shape[0].value in free:
+        shape[0] = 1
+    sizes = [int(size) for size in shape if isinstance(size, int)]
+    return int(math.prod(sizes) * value.dtype.itemsize) if len(sizes) == len(shape) else None
+
+
 class _Lane:
     """One of the two networks, with the tensors that are held."""
 
     def __init__(self, model: ir.Model, party: Party) -> None:
         self.parts = Parts(model)
         self._values = {v.name: v for v in (*model.graph.inputs, *(o for n in model.graph for o in n.outputs))}
-        feeds = [batch.feed for batch in batches(model, party.samples, party.at_once)]
+        feeds = [batch.feed for batch in batches(model, party.samples, party.at_once())]
         self._held: dict[str, list[npt.NDArray[Any]]] = {name: [f[name] for f in feeds] for name in feeds[0]}
 
     def value(self, name: str) -> ir.Value:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+import msgspec
 import onnx_ir as ir
 
 from edgeml_compress.calibration import Calibration, calibrate
@@ -138,6 +139,7 @@ def recalibrated(draft: Draft, model: ir.Model) -> Draft:
     """
     samples = needed_samples(draft, "a calibration")
     found = calibrate(model, samples, source=draft.calibration.source)
+    found = msgspec.structs.replace(found, at_once=draft.calibration.at_once)
     return replace(draft, model=model, calibration=found)
 
 

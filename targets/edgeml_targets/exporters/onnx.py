@@ -22,7 +22,7 @@ from edgeml_targets.contract.files import write_atomic
 from edgeml_targets.exporters.onnx_writer.activations import write_activations
 from edgeml_targets.exporters.onnx_writer.graph import GraphWriter, narrow_enough
 from edgeml_targets.exporters.onnx_writer.weights import write_weights
-from edgeml_targets.models import check_rules, load_weights, raise_opset
+from edgeml_targets.models import checked_content, load_weights, raise_opset
 
 MOST_ONE_FILE_BYTES: Final = (2 << 30) - (16 << 20)  # protobuf ends at 2 GiB; the graph itself needs a little
 _LEAST_OPSET: Final = 13  # channel axes of QuantizeLinear and DequantizeLinear
@@ -99,13 +99,13 @@ def _save(model: ir.Model, path: Path) -> None:
     load_weights(model)  # an artifact is one file, wherever the float model's weights lay
     proto = ir.to_proto(model)
     try:
-        check_rules(proto)
+        content = checked_content(proto)
     except onnx.checker.ValidationError as error:
         mend = "report this with the model, it is a fault of edgeml"
         raise EdgemlError(
             f"what was written breaks the rules of ONNX: {reason(error)}", where=str(path), mend=mend
         ) from error
-    write_atomic(path, proto.SerializeToString())
+    write_atomic(path, content)
 
 
 def _save_with_data(model: ir.Model, path: Path) -> None:

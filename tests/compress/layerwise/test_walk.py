@@ -12,6 +12,7 @@ import pytest
 from edgeml_compress.layerwise import walk as walking
 from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.layerwise.walk import Chunks, Stop, spread, walk
+from edgeml_compress.preparation import prepare
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
 
@@ -164,3 +165,21 @@ def test_samples_are_spread_over_all(most: int, chosen: list[int]) -> None:
 
 def weights_alone(encodings: Encodings) -> Encodings:
     return Encodings(tensors={name: found for name, found in encodings.tensors.items() if name in WEIGHTS})
+
+
+@pytest.mark.parametrize("batch", ["b", "1"])
+def test_what_is_inferred_of_sizes_is_what_a_run_takes(graph, drafted, monkeypatch, batch: str) -> None:  # type: ignore[no-untyped-def]
+    text = BRANCHING.replace("float[b, ", f"float[{batch}, ")
+    draft = drafted(prepare(graph(text, WEIGHTS), where="t").model, SAMPLES)
+    names, opened, open_session = ["a", "r", "s", "q", "n", "z"], [], walking.open_session
+    monkeypatch.setattr(walking, "open_session", lambda *args: (opened.append(1), open_session(*args))[1])
+    inferred = walking._sizes(draft, names)
+    assert not opened and inferred["a"] == 8 * 6 * 6 * 4 and inferred["q"] == 8 * 4
+    monkeypatch.setattr(walking, "_bytes", lambda value, free: None)
+    assert walking._sizes(draft, names) == inferred and opened
+
+
+def test_a_size_that_is_no_batch_is_not_taken_for_one(graph, drafted) -> None:  # type: ignore[no-untyped-def]
+    text = "t (float[b, n, 8] x) => (float[b, n, 8] y) { t = Transpose <perm = [1, 0, 2]> (x) a = MatMul(t, wm) y = Transpose <perm = [1, 0, 2]> (a) }"
+    draft = drafted(prepare(graph(text, WEIGHTS), where="t").model, {"x": np.zeros((4, 5, 8), "f4")})
+    assert walking._sizes(draft, ["a"]) == {"a": 5 * 8 * 4}

@@ -5,7 +5,6 @@ Nothing here knows ONNX or how numbers are quantized; the schema's classes are t
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeml_targets.contract.encodings import Encoding
+from edgeml_targets.contract.equal import Firsts
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.exporters.tflite_writer.shapes import Shape, at_rest
 from edgeml_targets.exporters.tflite_writer.versions import Signature, version_of
@@ -86,7 +86,7 @@ class _Buffer:
     """Bytes in the file, aligned; it stands in for the schema's BufferT, whose `Pack` aligns to one byte."""
 
     def __init__(self, content: Array | None) -> None:
-        self.content = None if content is None else np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+        self.content = content
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the name that ModelT.Pack calls)
         if self.content is None:
@@ -110,7 +110,7 @@ class TfliteFile:
         self._codes: dict[tuple[int, int], int] = {}
         self._buffers: list[_Buffer] = [_Buffer(None)]  # number 0 is the empty one, by the format's rule
         self._buffer_of: dict[int, int] = {}
-        self._known: dict[bytes, int] = {}
+        self._known = Firsts[int]()
         self._names: dict[int, str] = {}
         self._count: Counter[str] = Counter()
 
@@ -182,11 +182,11 @@ class TfliteFile:
         return content_bytes + alignment + 16 * scales + 256 * (len(self.tensors) + len(self._operators)) + 4096
 
     def _buffer(self, content: Array) -> int:
-        digest = hashlib.sha256(np.ascontiguousarray(content).data).digest()
-        if digest not in self._known:
-            self._known[digest] = len(self._buffers)
-            self._buffers.append(_Buffer(content))
-        return self._known[digest]
+        flat = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+        number = self._known.first(flat, len(self._buffers))
+        if number == len(self._buffers):
+            self._buffers.append(_Buffer(flat))
+        return number
 
     def _packed(self, number: int) -> Any:
         tensor = self.tensors[number]
