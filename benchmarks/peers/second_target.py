@@ -2,7 +2,7 @@
 
 The network has ResNet-50's shape and size, every sample is other noise. The targets are compressed for in one process, in
 order, as one `edgeml compress` does: the network is read and calibrated once, then each target's way to round is chosen and its
-candidates are made. The last target is compressed for once more as in a run of its own, which reads the network and the saved
+candidates are made. All but the first are compressed for once more, each as in a run of its own, which reads the network and the saved
 calibration. Evaluation is timed, too, and told apart: what runs a network to compare its answers with float's.
 """
 
@@ -35,8 +35,8 @@ from peers.resnet50 import resnet50
 TARGETS: Final = ("x86_64-onnxruntime", "x86_64-litert", "x86_64-openvino")
 JUDGING: Final = 48  # samples for validation, and as many for evaluation
 SAID: Final = """The first target reads and calibrates the network
-and tries the ways to round; the others start from its calibration and its way, and try no other where that pays for them, too. The last
-line is a run of its own, later: it reads the network and the calibration that was saved. All candidates are made and written. Evaluation,
+and tries the ways to round; the others start from its calibration and its way, and try no other where that pays for them, too. "Later"
+is a run of its own: it reads the network and the calibration that was saved. All candidates are made and written. Evaluation,
 which runs networks to compare answers, stands apart, and candidates are not timed."""
 RESULT: Final = "second_target.json"
 HEAD: Final = "| | read and calibrate s | choose s | make s | together s | of the first | evaluation s |\n|---|---|---|---|---|---|---|"
@@ -91,10 +91,15 @@ def measure(targets: Sequence[Target], samples: int) -> list[Cost]:
         shared_s, ladders = _begun(folder, data, watch)
         costs = [_cost(ladders, t, folder / t.name, 0.0 if i else shared_s, watch) for i, t in enumerate(targets)]
         ladders.calibration.save(folder / CALIBRATION_FILE)
-        last = targets[-1]
-        shared_s, ladders = _begun(folder, data, watch)
-        later = _cost(ladders, last, folder / "later", shared_s, watch)
-    return [*costs, msgspec.structs.replace(later, target=f"{last.name}, later")]
+        costs += [_later(target, folder, data, watch) for target in targets[1:]]
+    return costs
+
+
+def _later(target: Target, folder: Path, data: CalibrationData, watch: _Watch) -> Cost:
+    """Compress for a target as in a run of its own, from what an earlier one left in a folder."""
+    shared_s, ladders = _begun(folder, data, watch)
+    cost = _cost(ladders, target, folder / f"later-{target.name}", shared_s, watch)
+    return msgspec.structs.replace(cost, target=f"{target.name}, later")
 
 
 def _begun(folder: Path, data: CalibrationData, watch: _Watch) -> tuple[float, Ladders]:

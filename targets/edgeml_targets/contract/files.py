@@ -62,7 +62,7 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, content: bytes | memoryview, *, mode: int = 0o644) -> None:
     """Replace `path` by `content`, whole and durable: temporary file, fsync, rename, fsync of the folder.
 
     Raises:

@@ -157,7 +157,7 @@ def test_a_network_of_500_kb_gets_3_3_times_smaller(network: Any, parity: Any) -
 def test_integers_run_in_integer_kernels(network: Any, parity: Any) -> None:
     """Measured, since a file cannot tell which kernel runs: on this network int8 took a seventh of float's time."""
     net, model = wide_resnet(network)
-    files = [written(model, e).content for e in (Encodings(), parity.encode(model, net.samples()))]
+    files = [bytes(written(model, e).content) for e in (Encodings(), parity.encode(model, net.samples()))]
     slow, fast = (fastest_run_s(content) for content in files)
     assert fast < 0.8 * slow
 

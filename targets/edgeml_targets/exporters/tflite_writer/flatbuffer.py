@@ -69,11 +69,11 @@ class Written:
     """A finished file.
 
     Args:
-        content: The bytes of the flatbuffer.
+        content: The bytes of the flatbuffer, where they were built: a copy of a large network's would be felt.
         operators: How often each of LiteRT's operators stands in it, by name.
     """
 
-    content: bytes
+    content: memoryview
     operators: Mapping[str, int]
 
     @property
@@ -172,8 +172,8 @@ class TfliteFile:
         )
         builder = flatbuffers.Builder(self._most_bytes(size))
         builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
-        content = bytes(memoryview(builder.Bytes)[builder.Head() :])  # Output() would copy it once more
-        return Written(content, dict(self._count))
+        content = memoryview(builder.Bytes)[builder.Head() :]
+        return Written(content.toreadonly(), dict(self._count))
 
     def _most_bytes(self, content_bytes: int) -> int:
         """Return about what the file takes; where that is too little, all of it is copied once more."""

@@ -53,7 +53,7 @@ def test_constants_are_aligned_for_vector_loads() -> None:
     arrays = [np.arange(i + 1, dtype=np.float32) + 0.123 for i in range(7)]
     for array in arrays:
         file.constant(array)
-    content = file.finish([Port(x, "x")], [Port(x, "x")], {}).content
+    content = bytes(file.finish([Port(x, "x")], [Port(x, "x")], {}).content)
     for array in arrays:
         place = content.index(np.uint32(array.nbytes).tobytes() + array.tobytes()) + 4
         assert place % 16 == 0
