@@ -81,9 +81,8 @@ def test_the_three_runtimes_agree(digits: Digits, source: Source, tmp_path: Path
         assert share >= LEAST_SHARE, f"{one} and {other} agree on {share:.4f}"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not installed: apt install qemu-user-static")
-@pytest.mark.parametrize("target", ["x86_64-onnxruntime", "x86_64-openvino"])
+@pytest.mark.parametrize("target", RUNTIMES)
 def test_a_cpu_without_vnni_answers_alike(target: str, digits: Digits, source: Source, tmp_path: Path) -> None:
     artifact, step = int8(source, target, tmp_path)
     np.save(tmp_path / "x.npy", digits.inputs[:400])

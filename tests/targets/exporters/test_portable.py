@@ -55,7 +55,6 @@ def loud(folder: Path, limit: float) -> Path:
     return folder / f"{limit:.2f}.onnx"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"{QEMU} is not installed: apt install qemu-user-static")
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_schemes_pairs_do_not_saturate_without_vnni(runtime: str, tmp_path: Path) -> None:
