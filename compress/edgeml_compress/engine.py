@@ -28,6 +28,7 @@ from edgeml_bench import machine, obstacle
 from edgeml_compress import sentences
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.running import Samples, batches
+from edgeml_compress.graph.sizes import sized_by_data
 from edgeml_compress.judging.choice import FLOAT, Evidence, Limits, choose, evidence
 from edgeml_compress.judging.judge import Figures, Held, Outcome, evaluate, judge, local_settings, refused
 from edgeml_compress.ladder.climb import Climbed, climb, climb_on
@@ -141,7 +142,8 @@ def _held(source: Source, data: CalibrationData) -> Held:
     check_labels(reference, data.evaluation_labels, str(source.path), name=names[0])
     feed = next(batches(source.model, data.evaluation, most=1)).feed
     unjudged = tuple(name for name in names if name not in reference)
-    return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged)
+    sized = frozenset(name_of(value) for value in sized_by_data(source.model) if value.is_graph_output())
+    return Held(data.evaluation, reference, data.evaluation_labels, feed, unjudged, sized)
 
 
 @dataclass(frozen=True)

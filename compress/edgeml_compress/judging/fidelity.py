@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,12 +38,20 @@ class Fidelity:
     apart: tuple[str, ...] = ()
 
 
-def fidelity(reference: Answers, answers: Answers) -> Fidelity:
+def fidelity(reference: Answers, answers: Answers, sized: Collection[str] | None = None) -> Fidelity:
     """Compare answers with the float model's, output by output; the first axis of each counts samples.
 
-    Outputs that are no numbers are left out. An answer that is not finite where the float model's is has cosine 0.
+    Outputs that are no numbers are left out. An answer that is not finite where the float model's is has cosine 0, and so has
+    one of another size.
+
+    Args:
+        reference: What the float model answers, by output.
+        answers: What is compared with it.
+        sized: Outputs whose size the data decides: those may have another one, and are left out then. `None`: all may.
     """
-    worst = _equal_shares(reference, answers)
+    apart = shaped_apart(reference, answers)
+    left_apart = apart if sized is None else tuple(name for name in apart if name in sized)
+    worst = _equal_shares(reference, answers) + [0.0] * (len(apart) - len(left_apart))
     left_out = not_finite = 0
     for expected, got in _pairs(reference, answers):
         finite = np.isfinite(expected).all(axis=1)
@@ -59,7 +67,7 @@ def fidelity(reference: Answers, answers: Answers) -> Fidelity:
         left_out += int((~judged).sum())
         if judged.any():
             worst.append(float(cosine[judged].min()))
-    return Fidelity(min(worst) if worst else None, left_out, not_finite, shaped_apart(reference, answers))
+    return Fidelity(min(worst) if worst else None, left_out, not_finite, left_apart)
 
 
 def relative_error(reference: Answers, answers: Answers) -> float:
@@ -71,9 +79,8 @@ def relative_error(reference: Answers, answers: Answers) -> float:
     for expected, got in _pairs(reference, answers):
         off = size = 0.0
         for wanted, found in _few(expected, got):
-            wanted, found = np.float64(wanted).ravel(), np.float64(found).ravel()
-            found -= wanted
-            off, size = off + _squares(found), size + _squares(wanted)
+            wanted = np.float64(wanted).ravel()
+            off, size = off + _squares(found.ravel() - wanted), size + _squares(wanted)
         errors.append(float(np.sqrt(off)) / max(float(np.sqrt(size)), 1e-30))
     return max([*errors, *(1 - share for share in _equal_shares(reference, answers))], default=0.0)
 

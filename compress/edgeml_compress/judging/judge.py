@@ -55,13 +55,23 @@ ENOUGH_UNLABELLED: Final = 48
 
 @dataclass(frozen=True)
 class Held:
-    """The held-back samples, what the float model answers for them, and their labels where there are any."""
+    """What candidates are judged on.
+
+    Args:
+        samples: The held-back ones.
+        reference: What the float model answers for them.
+        labels: Their classes, where there are any.
+        feed: One sample as the model takes it.
+        unjudged: Outputs that are not in the reference: their shape differs from sample to sample.
+        sized: Outputs whose size the data decides.
+    """
 
     samples: Samples
     reference: Answers
     labels: Labels | None
-    feed: Tensors  # one sample as the model takes it
-    unjudged: tuple[str, ...] = ()  # outputs that are not in the reference: their shape depends on the data
+    feed: Tensors
+    unjudged: tuple[str, ...] = ()
+    sized: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,7 @@ def _evaluated(made: Made, settings: Settings | None, held: Held, float_right: n
     if settings is None:
         return Figures(made, size_bytes, Fidelity(None, 0))
     got = answers(made.artifact, settings, held.samples)
-    close = fidelity(held.reference, got)
+    close = fidelity(held.reference, got, held.sized)
     if held.labels is None:
         return Figures(made, size_bytes, close)
     right = right_answers(got[next(iter(held.reference))], held.labels)

@@ -105,12 +105,25 @@ def test_what_float_itself_cannot_say_is_counted_apart(width: int) -> None:
     assert (found.not_finite, found.left_out, found.cosine_min) == (1, 0, pytest.approx(1.0))
 
 
+def test_answers_in_double_precision_stay_what_they_are() -> None:
+    reference, answers = {"y": np.ones((2, WIDE))}, {"y": np.full((2, WIDE), 3.0)}
+    assert [relative_error(reference, answers) for _ in range(2)] == [2.0, 2.0]
+    assert (answers["y"] == 3).all()
+
+
 def test_an_output_of_another_size_is_left_out_and_told() -> None:
     reference = {"y": np.ones((2, WIDE)), "at": np.ones((2, 5), np.int64), "gone": np.ones((2, WIDE))}
     answers = {"y": np.ones((2, WIDE)), "at": np.ones((2, 4), np.int64)}
     found = fidelity(reference, answers)
     assert found.apart == ("at", "gone") and found.cosine_min == pytest.approx(1.0)
     assert relative_error(reference, answers) == pytest.approx(0)
+    assert fidelity(reference, answers, {"at", "gone"}) == found
+
+
+def test_an_output_of_another_size_that_the_data_does_not_decide_is_wrong() -> None:
+    reference = {"y": np.ones((2, WIDE)), "at": np.ones((2, 5), np.int64)}
+    found = fidelity(reference, {"y": np.ones((2, 2 * WIDE)), "at": np.ones((2, 4), np.int64)}, {"at"})
+    assert (found.cosine_min, found.apart) == (0.0, ("at",))
 
 
 @given(
