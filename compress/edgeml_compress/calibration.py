@@ -28,7 +28,7 @@ from edgeml_targets.contract.histogram import LOWEST_EXPONENT, Counter, Histogra
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.models import load_weights
 
-SCHEMA: Final = "edgeml.calibration/2"
+SCHEMA: Final = "edgeml.calibration/2"  # the next number when a pass that eases does something else, too: see `Eased`
 BINS: Final = 2_048
 HELD_BYTES: Final = 1 << 16  # of a tensor, until they are counted: a call of numpy costs as much as a thousand values
 ARRAY_BYTES: Final = 128  # that an array takes besides its values: many parts of one value each would hold megabytes
@@ -72,6 +72,20 @@ class Seen(msgspec.Struct, frozen=True):
         return _mean(self.high_sum, self.samples)
 
 
+class Eased(msgspec.Struct, frozen=True):
+    """What a pass that makes a network easier to round asked of the samples: saved, a later run need not ask again.
+
+    Args:
+        step: The pass and its parameters.
+        largest: The largest magnitude of each channel of some tensors of the network before, by name.
+        tensors: What each tensor of the network after it held, by name.
+    """
+
+    step: str
+    largest: Mapping[str, tuple[float, ...]]
+    tensors: Mapping[str, Seen]
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """What every float tensor of a prepared graph held.
 
@@ -82,6 +96,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         tensors: What each tensor held, by name.
         rounding: The recipe, in TOML, that rounded the network best of all that were tried; empty before any was. The next target
             begins with it.
+        eased: What passes asked that stood before the rounding, in order, here or in an earlier run.
+        passed: How many of those were applied to the network that this is of.
         at_once: How many samples the network may be fed at once, see `graph.running.most_at_once`; 0: it was not asked.
     """
 
@@ -90,6 +106,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     samples: int = 0
     tensors: Mapping[str, Seen] = {}
     rounding: str = ""
+    eased: tuple[Eased, ...] = ()
+    passed: int = 0
     at_once: Annotated[int, msgspec.Meta(ge=0, le=MOST_BATCH)] = 0
 
     def save(self, path: Path) -> None:

@@ -11,7 +11,8 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_bench import answers
-from edgeml_compress import CalibrationData, Compression, Limits, compress, rebuild
+from edgeml_compress import CalibrationData, Compression, Limits, compress, passes, rebuild
+from edgeml_compress import source as source_module
 from edgeml_compress.calibration import Calibration
 from edgeml_compress.candidates import Rounding
 from edgeml_compress.judging.judge import ENOUGH_UNLABELLED
@@ -317,6 +318,26 @@ def test_a_later_run_for_another_target_begins_with_what_was_best(graph, tmp_pat
     later = compressed("x86_64-openvino")
     assert any("for another target or in a run before" in step.why for step in later.steps)
     assert Calibration.load(saved).rounding == rounding
+
+
+def test_a_later_run_asks_nothing_more_of_the_samples_where_the_network_was_eased(
+    graph, tmp_path: Path, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(roundings, "DEAR_PARAMETERS", 0)
+    rng, path, loud = np.random.default_rng(4), tmp_path / "loud.onnx", np.where(np.arange(32) % 8 == 0, 60.0, 1.0)
+    products = {n: (rng.standard_normal((32, 16)) / np.sqrt(loud)[:, None]).astype("f4") for n in ("v", "w")}
+    rows = {"scale": loud.astype("f4"), "shift": rng.standard_normal(32).astype("f4")}
+    body = "n = LayerNormalization(x, scale, shift) q = MatMul(n, v) k = MatMul(n, w) y = Mul(q, k)"
+    ir.save(graph(f"t (float[b, 5, 32] x) => (float[b, 5, 16] y) {{ {body} }}", {**products, **rows}), path)
+    x = rng.standard_normal((96, 5, 32)).astype("f4")
+    data, out = CalibrationData({"x": x[:48]}, {"x": x[48:64]}, {"x": x[64:]}), tmp_path / "out"
+    compress(path, data, [find_target(HERE)], limits=Limits(), out=out)
+    saved = Calibration.load(out / "calibration.msgpack")
+    assert "smooth_activations" in saved.rounding and [e.step.split()[0] for e in saved.eased] == ["smooth_activations"]
+    for module, name in ((source_module, "calibrate"), (passes, "calibrate"), (passes, "largest_by_channel")):
+        monkeypatch.setattr(module, name, None)
+    compress(path, data, [find_target("x86_64-openvino")], limits=Limits(), out=out)
+    assert Calibration.load(out / "calibration.msgpack") == saved
 
 
 OTHERS = {

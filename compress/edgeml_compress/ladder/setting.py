@@ -67,15 +67,15 @@ class Ladders:
         self._judge = _judge(source, data)
         self._wide = _wider(source, data.ranges, self._judge)
         self._known: dict[str, Ladder] = {}
-        self._best = _rounding(source.calibration)
+        self._best, self._eased = _rounding(source.calibration), source.calibration.eased
         self._forms: dict[tuple[bool, tuple[int, ...]], WeightForm] = {}
 
     @property
     def calibration(self) -> Calibration:
         """The source's calibration, with the way to round that was the best of all under the first scheme, here or in an earlier
-        run: what a later run for another target begins with."""
+        run, and what its passes asked of the samples: what a later run for another target begins with."""
         recipe = "" if self._best is None else self._best.recipe().to_toml()
-        return msgspec.structs.replace(self._source.calibration, rounding=recipe)
+        return msgspec.structs.replace(self._source.calibration, rounding=recipe, eased=self._eased)
 
     def of(self, target: Target) -> Ladder:
         """Return the ladder of a target's scheme; the way to round that was best for the first scheme is tried before others."""
@@ -85,6 +85,7 @@ class Ladders:
             tried, trials = tuple(try_observers(narrow, self._best)), narrow.judged_by(self._wide)
             if self._best is None and tried:
                 self._best = tried[0].rounding
+                self._eased = narrow.draft(Recipe("", self._best.before)).calibration.eased
             self._known[key] = Ladder(trials, tried, self._judge.count, functools.partial(self._form, trials))
         return self._known[key]
 

@@ -14,9 +14,11 @@ from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
+import numpy as np
 import onnx_ir as ir
 
-from edgeml_compress.calibration import Calibration, calibrate
+from edgeml_compress.calibration import Calibration, Eased, calibrate, observed
+from edgeml_compress.graph.channels import Floats, largest_by_channel
 from edgeml_compress.graph.running import Samples
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
@@ -131,16 +133,49 @@ def once(apply: Callable[[Draft, P], Draft]) -> Callable[[Draft, P], Draft]:
     return remembering
 
 
-def recalibrated(draft: Draft, model: ir.Model) -> Draft:
-    """Return a draft with another graph, whose tensors hold other values.
+def largest_seen(draft: Draft, step: str, axes: Mapping[str, int]) -> dict[str, Floats]:
+    """Return the largest magnitude of each channel of some tensors, (channels,), by name; from the calibration where `step` asked before.
+
+    Args:
+        draft: Its samples are run.
+        step: The pass that asks, and its parameters.
+        axes: The channel axis of each tensor, by name.
 
     Raises:
         EdgemlError: The draft has no samples.
     """
-    samples = needed_samples(draft, "a calibration")
-    found = calibrate(model, samples, source=draft.calibration.source)
-    found = msgspec.structs.replace(found, at_once=draft.calibration.at_once)
+    known = _asked(draft, step)
+    if known is not None and known.largest.keys() == axes.keys():
+        return {name: np.array(known.largest[name]) for name in axes}
+    return largest_by_channel(draft.model, needed_samples(draft, step), dict(axes))
+
+
+def recalibrated(draft: Draft, model: ir.Model, step: str, largest: Mapping[str, Floats]) -> Draft:
+    """Return a draft with another graph, whose tensors hold other values.
+
+    Args:
+        draft: What it was before.
+        model: The other graph.
+        step: The pass that made it, and its parameters.
+        largest: What that pass asked of the samples.
+
+    Raises:
+        EdgemlError: The draft has no samples.
+    """
+    samples, before, known = needed_samples(draft, step), draft.calibration, _asked(draft, step)
+    eased = before.eased
+    if known is None or known.tensors.keys() != set(observed(model)):
+        tensors = calibrate(model, samples).tensors
+        known = Eased(step, {name: tuple(values.tolist()) for name, values in largest.items()}, tensors)
+        eased = (*eased[: before.passed], known)  # what was asked behind it was of another network
+    found = msgspec.structs.replace(before, tensors=known.tensors, eased=eased, passed=before.passed + 1)
     return replace(draft, model=model, calibration=found)
+
+
+def _asked(draft: Draft, step: str) -> Eased | None:
+    """Return what a pass asked before of the network that a draft holds."""
+    found = draft.calibration.eased[draft.calibration.passed :][:1]
+    return next((eased for eased in found if eased.step == step), None)
 
 
 def named(known: Mapping[str, V], names: Collection[str] | None, noun: str) -> dict[str, V]:

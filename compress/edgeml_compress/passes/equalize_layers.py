@@ -14,7 +14,6 @@ from pydantic import Field
 
 from edgeml_compress.graph.channels import (
     input_ranges,
-    largest_by_channel,
     output_ranges,
     scale_constant,
     scale_inputs,
@@ -23,7 +22,7 @@ from edgeml_compress.graph.channels import (
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.graph.links import Link, links
 from edgeml_compress.graph.naming import Constants
-from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
+from edgeml_compress.passes import Draft, Pass, largest_seen, needed_samples, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]
 SETTLED: Final = 1e-3  # factors this near to 1 change nothing that counts
@@ -63,10 +62,9 @@ def equalize_layers(draft: Draft, params: Params) -> Draft:
     pairs = links(model)
     if not pairs:
         return draft
-    samples = needed_samples(draft, "equalize_layers")
-    seen = {}
-    if params.by == "activations":
-        seen = largest_by_channel(draft.model, samples, {name_of(link.entering): link.axis for link in pairs})
+    needed_samples(draft, "equalize_layers")
+    step, by_values = f"equalize_layers {params}", params.by == "activations"
+    seen = largest_seen(draft, step, {name_of(link.entering): link.axis for link in pairs}) if by_values else {}
     constants, totals = Constants(model), [np.ones(1) for _ in pairs]
     for _ in range(params.rounds):
         moved = 0.0
@@ -78,7 +76,7 @@ def equalize_layers(draft: Draft, params: Params) -> Draft:
             moved = max(moved, float(np.abs(np.log(factors)).max(initial=0.0)))
         if moved < SETTLED:
             break
-    return recalibrated(draft, model)
+    return recalibrated(draft, model, step, seen)
 
 
 def _first_range(link: Link, seen: dict[str, Floats], total: Floats) -> Floats:

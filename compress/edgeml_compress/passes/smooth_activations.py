@@ -15,10 +15,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 from pydantic import Field
 
-from edgeml_compress.graph.channels import input_ranges, largest_by_channel, own_weight, scale_constant, scale_inputs
+from edgeml_compress.graph.channels import input_ranges, own_weight, scale_constant, scale_inputs
 from edgeml_compress.graph.layers import constant, is_constant, name_of, sole_user
 from edgeml_compress.graph.naming import Constants
-from edgeml_compress.passes import Draft, Pass, needed_samples, once, recalibrated, refuse_encoded
+from edgeml_compress.passes import Draft, Pass, largest_seen, once, recalibrated, refuse_encoded
 
 Floats = npt.NDArray[np.float64]
 Constant = tuple[ir.Node, int]
@@ -53,9 +53,8 @@ def smooth_activations(draft: Draft, params: Params) -> Draft:
     found = places(model)
     if not found:
         return draft
-    samples = needed_samples(draft, "smooth_activations")
-    constants = Constants(model)
-    largest = largest_by_channel(draft.model, samples, {name_of(value): -1 for value in found})
+    constants, step = Constants(model), f"smooth_activations {params}"
+    largest = largest_seen(draft, step, {name_of(value): -1 for value in found})
     for value in found:
         readers = _readers(value)
         weights = np.max([input_ranges(reader) for reader in readers], axis=0)
@@ -64,7 +63,7 @@ def smooth_activations(draft: Draft, params: Params) -> Draft:
             scale_constant(constants, node, index, 1 / factors)
         for reader in readers:
             scale_inputs(reader, factors)
-    return recalibrated(draft, model)
+    return recalibrated(draft, model, step, largest)
 
 
 def places(model: ir.Model) -> list[ir.Value]:
