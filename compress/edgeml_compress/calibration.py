@@ -77,11 +77,13 @@ class Eased(msgspec.Struct, frozen=True):
 
     Args:
         step: The pass and its parameters.
-        largest: The largest magnitude of each channel of some tensors of the network before, by name.
+        network: A hash of the network before it.
+        largest: The largest magnitude of each channel of some of that network's tensors, by name.
         tensors: What each tensor of the network after it held, by name.
     """
 
     step: str
+    network: str
     largest: Mapping[str, tuple[float, ...]]
     tensors: Mapping[str, Seen]
 
@@ -96,8 +98,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         tensors: What each tensor held, by name.
         rounding: The recipe, in TOML, that rounded the network best of all that were tried; empty before any was. The next target
             begins with it.
-        eased: What passes asked that stood before the rounding, in order, here or in an earlier run.
-        passed: How many of those were applied to the network that this is of.
+        eased: What passes asked that stand before the rounding, here or in an earlier run.
         at_once: How many samples the network may be fed at once, see `graph.running.most_at_once`; 0: it was not asked.
     """
 
@@ -107,7 +108,6 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     tensors: Mapping[str, Seen] = {}
     rounding: str = ""
     eased: tuple[Eased, ...] = ()
-    passed: int = 0
     at_once: Annotated[int, msgspec.Meta(ge=0, le=MOST_BATCH)] = 0
 
     def save(self, path: Path) -> None:

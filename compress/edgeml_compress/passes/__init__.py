@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from edgeml_compress.calibration import Calibration, Eased, calibrate, observed
 from edgeml_compress.graph.channels import Floats, largest_by_channel
+from edgeml_compress.graph.fingerprints import fingerprint
 from edgeml_compress.graph.running import Samples
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
@@ -166,16 +167,18 @@ def recalibrated(draft: Draft, model: ir.Model, step: str, largest: Mapping[str,
     eased = before.eased
     if known is None or known.tensors.keys() != set(observed(model)):
         tensors = calibrate(model, samples).tensors
-        known = Eased(step, {name: tuple(values.tolist()) for name, values in largest.items()}, tensors)
-        eased = (*eased[: before.passed], known)  # what was asked behind it was of another network
-    found = msgspec.structs.replace(before, tensors=known.tensors, eased=eased, passed=before.passed + 1)
+        asked = {name: tuple(values.tolist()) for name, values in largest.items()}
+        known = Eased(step, fingerprint(draft.model), asked, tensors)
+        eased = (*(e for e in eased if (e.step, e.network) != (step, known.network)), known)
+    found = msgspec.structs.replace(before, tensors=known.tensors, eased=eased)
     return replace(draft, model=model, calibration=found)
 
 
 def _asked(draft: Draft, step: str) -> Eased | None:
     """Return what a pass asked before of the network that a draft holds."""
-    found = draft.calibration.eased[draft.calibration.passed :][:1]
-    return next((eased for eased in found if eased.step == step), None)
+    asked = [eased for eased in draft.calibration.eased if eased.step == step]
+    network = fingerprint(draft.model) if asked else ""
+    return next((eased for eased in asked if eased.network == network), None)
 
 
 def named(known: Mapping[str, V], names: Collection[str] | None, noun: str) -> dict[str, V]:

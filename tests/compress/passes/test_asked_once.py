@@ -76,12 +76,15 @@ def test_other_parameters_ask_anew_and_so_do_all_behind_them(
     assert same_weights(other, passed(later(()), *steps)) and not same_weights(other, eased)
 
 
-def test_a_pass_that_stood_at_another_place_asks_anew(
-    eased: Draft, later: Later, asked: list[str], passed: Any, same_weights: Any
+@pytest.mark.parametrize("before", [(), (("smooth_activations", {"alpha": 0.3}),)], ids=["alone", "behind another"])
+def test_of_another_network_it_is_asked_anew(
+    before: Any, eased: Draft, later: Later, asked: list[str], passed: Any, same_weights: Any
 ) -> None:
-    alone = passed(later(eased.calibration.eased), STEPS[1])
+    draft = passed(later(eased.calibration.eased), *before)
+    asked.clear()
+    found = passed(draft, STEPS[1])
     assert asked == ["largest_by_channel", "calibrate"]
-    assert same_weights(alone, passed(later(()), STEPS[1])) and len(alone.calibration.eased) == 1
+    assert same_weights(found, passed(later(()), *before, STEPS[1]))
 
 
 @pytest.mark.parametrize("spoilt", [{"tensors": {}}, {"largest": {}}])
