@@ -57,7 +57,8 @@ def make(
         target: Whom for.
         recipes: The candidates' own.
         folder: For artifacts and recipes.
-        before: What was made into the folder already, float32 first: it is taken as it is where its recipe is asked for.
+        before: What was made into the folder already, float32 first: it is taken as it is where its recipe is asked for, and
+            removed where no candidate has its name any more.
 
     Returns:
         The candidates, float32 first, and notes: what had to be fixed and for which, and a line for each candidate that was left out or is
@@ -67,7 +68,7 @@ def make(
         EdgemlError: Not one int8 candidate, or not even float32, can be expressed in the target's format.
     """
     source = trials.source
-    made, notes = [before[0] if before else _plain(trials.source, target, folder)], list[str]()
+    made, notes = [before[0] if before else _plain(source, target, folder)], list[str]()
     again = {m.name: m for m in before}
     refused: EdgemlError | None = None
     for recipe in recipes:
@@ -101,6 +102,9 @@ def make(
     notes += [f"{m.name}: nothing in it became integers." for m in made[1:] if m.encodings == made[0].encodings]
     if refused is not None and not any("int8" in m.name for m in made):
         raise refused
+    for name in again.keys() - {m.name for m in made}:
+        again[name].artifact.unlink(missing_ok=True)
+        recipe_file(again[name].artifact).unlink(missing_ok=True)
     return made, [*_fixed(made), *notes]
 
 

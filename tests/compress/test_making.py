@@ -10,10 +10,10 @@ import onnx_ir as ir
 import pytest
 
 from edgeml_compress import CalibrationData, Limits, compress, making, rebuild
-from edgeml_compress.candidates import static_int8
+from edgeml_compress.candidates import recipes, static_int8
 from edgeml_compress.exporting import Fixed
 from edgeml_compress.ladder.trials import Judge, Trials
-from edgeml_compress.making import make
+from edgeml_compress.making import Made, make
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.source import calibrated, read_source, reference_answers
 from edgeml_targets.contract.encodings import Encodings
@@ -83,6 +83,25 @@ def test_what_was_fixed_for_each_candidate_is_told(
     monkeypatch.setattr(making, "write_float", lambda source, target, folder: (source.path, Fixed({"x": (7, 3)})))
     _, told = make(trials_of(attention, drawn(8, LENGTH, WIDE), tmp_path), LITERT, [static_int8("minmax")], tmp_path)
     assert len(told) == len(notes) and all(note.startswith(start) for note, start in zip(told, notes, strict=True))
+
+
+def test_what_was_made_already_is_taken_and_what_is_no_candidate_any_more_is_removed(
+    attention: ir.Model, tmp_path: Path
+) -> None:
+    trials, static = trials_of(attention, drawn(8, LENGTH, WIDE), tmp_path), static_int8("minmax")
+    smaller, *others = recipes(static)[1:]
+    first, _ = make(trials, LITERT, [static, *others], tmp_path)
+    files = {made.name: made.artifact.stat().st_mtime_ns for made in first}
+    unlike, same = Recipe(others[0].name), others[1]  # a recipe without steps makes float32
+    again, notes = make(trials, LITERT, [static, smaller, unlike, same], tmp_path, first)
+    assert [m.name for m in again] == ["float32", static.name, smaller.name, same.name]
+    assert all(m in again and files[m.name] == m.artifact.stat().st_mtime_ns for m in first if m.name != unlike.name)
+    assert f"{unlike.name} was left out: for this model it is the same as float32." in notes
+    assert {p.name for p in tmp_path.glob("m.*")} == {"m.onnx", *_files(again)}
+
+
+def _files(made: list[Made]) -> set[str]:
+    return {m.artifact.name for m in made} | {f"{m.artifact.name}.recipe.toml" for m in made if m.recipe is not None}
 
 
 @pytest.fixture
