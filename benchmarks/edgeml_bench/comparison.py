@@ -22,7 +22,6 @@ from edgeml_bench.latency import added_memory_bytes, runnable_here
 from edgeml_bench.machines import Machine
 from edgeml_bench.racing import medians_us, paired_medians_us
 from edgeml_bench.statistics import LEAST_PAIRS, Estimate, quantiles, ratio_interval
-from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.histogram import Histogram, histogram
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
@@ -248,13 +247,15 @@ def _footprint(artifact: Path, settings: Settings, inputs: Tensors | None) -> in
 
 
 def _side(model: Path, artifact: Path, loads: Sequence[Load], added_bytes: int | None) -> Side:
+    from edgeml_targets.models import digest_of, size_of
+
     times = np.concatenate([load.times_us for load in loads])
     p50, p90, p99 = quantiles(times, [0.5, 0.9, 0.99])
     drawn = times[times <= min(FAR_FROM_P99 * p99, FAR_FROM_P50 * p50)]
     return Side(
         model=str(model),
-        size_bytes=artifact.stat().st_size,
-        sha256=sha256_of(artifact),
+        size_bytes=size_of(artifact),
+        sha256=digest_of(artifact),
         inferences=len(times),
         p50_us=p50,
         p90_us=p90,

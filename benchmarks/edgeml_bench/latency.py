@@ -15,7 +15,6 @@ from edgeml_bench.jobs import Entrant, Job, Outcome, run_job
 from edgeml_bench.machines import Machine
 from edgeml_bench.racing import medians_us
 from edgeml_bench.statistics import location_interval, quantiles
-from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.runtimes import Tensors
@@ -143,6 +142,8 @@ def added_memory_bytes(outcome: Outcome) -> int | None:
 
 
 def _measurement(model: Path, runnable: Path, target: Target, settings: Settings, outcome: Outcome) -> Measurement:
+    from edgeml_targets.models import digest_of, size_of
+
     loads, finished = outcome.of(0), outcome.finished
     times = np.concatenate([load.times_us for load in loads])
     p50, p90, p99 = quantiles(times, [0.5, 0.9, 0.99])
@@ -161,8 +162,8 @@ def _measurement(model: Path, runnable: Path, target: Target, settings: Settings
         threads=settings.threads,
         precision=settings.precision,
         device=settings.device,
-        size_bytes=runnable.stat().st_size,
-        sha256=sha256_of(runnable),
+        size_bytes=size_of(runnable),
+        sha256=digest_of(runnable),
         loads=len(loads),
         inferences=len(times),
         p50_us=p50,

@@ -50,6 +50,7 @@ from edgeml_compress.source import (
 )
 from edgeml_targets.contract.files import sha256_of, told
 from edgeml_targets.contract.progress import SILENT, Progress
+from edgeml_targets.models import digest_of
 from edgeml_targets.runtimes import find_runtime, installed
 from edgeml_targets.target import Target
 
@@ -127,7 +128,7 @@ def _document(
         steps=steps,
         parameters=source.parameters,
         layers=source.layers,
-        model_sha256=sha256_of(source.path),
+        model_sha256=digest_of(source.path),
         data_sha256=hash_of(data.ranges),
         machine=machine(),
         versions={r.runtime: r.runtime_version for r in results if r.runtime_version is not None},

@@ -38,11 +38,19 @@ def publish(stage: Path, out: Path, used: Collection[Path] = ()) -> None:
         fsync_folder(out)
         for path in stale:
             path.unlink()
+            _remove_if_empty(path.parent, out)
         for path, place in new.items():
             place.parent.mkdir(parents=True, exist_ok=True)
             path.replace(place)
-        for folder in sorted({out.parent, out, *(path.parent for path in (*stale, *new.values()))}):
+        touched = {out.parent, out, *(path.parent for path in (*stale, *new.values()))}
+        for folder in sorted(folder for folder in touched if folder.is_dir()):
             fsync_folder(folder)
+
+
+def _remove_if_empty(folder: Path, out: Path) -> None:
+    """Remove a target's folder in `out` that nothing lies in any more."""
+    if folder != out.resolve() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _published(out: Path) -> list[Path]:

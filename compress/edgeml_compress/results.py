@@ -179,7 +179,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True):
         steps: What was done, in order.
         parameters: Numbers in the model's weights.
         layers: Operators that hold weights.
-        model_sha256, data_sha256: Hashes of what went in.
+        model_sha256, data_sha256: Hashes of what went in; of a model with weights beside it see `edgeml_targets.models.digest_of`.
         machine: Where latency was measured.
         versions: Versions of the runtimes, by name.
         made_at: When, ISO 8601, UTC.

@@ -220,7 +220,7 @@ def notes(target: str, choice: Choice, outcome: Outcome, left_out: Sequence[str]
         )
         reach = f"by the 95 % interval up to {changed(drop.high)}, {max_drop:g} allowed"
         found.append(f"{few}: {changed(drop.points)}, {reach} (insufficient evidence).")
-    return (*found, *_refused(outcome, max_drop), *left_out, *outcome.notes)
+    return (*outcome.worthless, *found, *_refused(outcome, max_drop), *left_out, *outcome.notes)
 
 
 def _refused(outcome: Outcome, max_drop: float) -> Iterator[str]:

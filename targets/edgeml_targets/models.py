@@ -6,6 +6,8 @@ external data. Each is an `EdgemlError` that names the file. Host only: it needs
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeml_targets.artifacts import EXPORT_FROM_TORCH, MAKE_AGAIN, is_torch, read_head, reason, what_it_is
 from edgeml_targets.contract.encodings import Encodings
 from edgeml_targets.contract.errors import EdgemlError
+from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.tensors import Tensor
 from edgeml_targets.exporters import find_exporter
 from edgeml_targets.target import Target
@@ -78,6 +81,31 @@ def checked_content(proto: onnx.ModelProto) -> bytes:
         for tensor in shapeless:
             tensor.ClearField("shape")
     return content
+
+
+def files_of(model: Path) -> tuple[Path, ...]:
+    """Return a model's or an artifact's files: itself first, then those in which an ONNX file keeps weights, sorted.
+
+    Where the packages that read ONNX are not installed, as on a device, that is the file alone: what we make is one file.
+    """
+    if model.suffix != ".onnx" or importlib.util.find_spec("onnx_ir") is None:
+        return (model,)
+    import onnx_ir as ir
+
+    weights = (value.const_value for value in _initializers(ir.load(model)))
+    beside = {Path(weight.path) for weight in weights if isinstance(weight, ir.ExternalTensor)}
+    return (model, *sorted(beside))
+
+
+def size_of(model: Path) -> int:
+    """Return the bytes that all files of a model take, see `files_of`."""
+    return sum(file.stat().st_size for file in files_of(model))
+
+
+def digest_of(model: Path) -> str:
+    """Return the SHA-256 of a model: of its file or, where weights lie in others, of the SHA-256 of each in order, in hex."""
+    digests = [sha256_of(file) for file in files_of(model)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def model_tensors(model: ir.Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

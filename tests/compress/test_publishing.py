@@ -87,6 +87,7 @@ def test_artifacts_that_only_an_earlier_result_names_are_gone(folders: tuple[Pat
     (out / RESULT).write_bytes(result("b.onnx", **{str(i): name for i, name in enumerate(names)}))
     publish(stage, out)
     assert left(out) == ["notes.txt", f"{TARGET}/b.int8.onnx", f"{TARGET}/mine.onnx"]
+    assert not (out / "raspberrypi5-litert").exists()
 
 
 def test_recipes_go_with_their_artifacts_but_for_those_that_changed(folders: tuple[Path, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,16 @@ from onnx import TensorProto, helper
 
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.tensors import Tensor
-from edgeml_targets.models import float_artifact, load_weights, model_tensors, raise_opset, read_model
+from edgeml_targets.models import (
+    digest_of,
+    files_of,
+    float_artifact,
+    load_weights,
+    model_tensors,
+    raise_opset,
+    read_model,
+    size_of,
+)
 from edgeml_targets.runtimes import find_runtime
 from edgeml_targets.target import find_target
 
@@ -267,3 +277,25 @@ def test_nothing_of_a_read_model_keeps_the_files_message_in_memory(tmp_path: Pat
     for before, after in zip(weights, ir.to_proto(model).graph.initializer, strict=True):
         assert (before.name, before.data_type, before.dims) == (after.name, after.data_type, after.dims)
         np.testing.assert_array_equal(onnx.numpy_helper.to_array(before), onnx.numpy_helper.to_array(after))
+
+
+def test_weights_beside_a_file_count_as_the_models(tmp_path: Path) -> None:
+    weight = ir.tensor(np.arange(4096, dtype=np.float32), name="w")
+    x, w = (
+        ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([4096])),
+        ir.Value(name="w", const_value=weight),
+    )
+    node = ir.node("Add", [x, w])
+    node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = "y", x.type, x.shape
+    graph = ir.Graph([x], node.outputs, nodes=[node], initializers=[w], opset_imports={"": 17}, name="g")
+    whole, split = tmp_path / "whole.onnx", tmp_path / "split.onnx"
+    ir.save(ir.Model(graph, ir_version=8), whole)
+    assert files_of(whole) == (whole,) and size_of(whole) == whole.stat().st_size
+    assert digest_of(whole) == hashlib.sha256(whole.read_bytes()).hexdigest()
+    ir.save(ir.Model(graph, ir_version=8), split, external_data="split.data", size_threshold_bytes=0)
+    data = tmp_path / "split.data"
+    assert files_of(split) == (split, data) and size_of(split) == split.stat().st_size + data.stat().st_size > 16_384
+    before = digest_of(split)
+    data.write_bytes(bytes(data.stat().st_size))
+    assert digest_of(split) != before
+    assert files_of(tmp_path / "kws.tflite") == (tmp_path / "kws.tflite",)

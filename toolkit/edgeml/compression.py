@@ -23,7 +23,7 @@ from edgeml_compress.source import ALIKE_MEND, all_alike
 from edgeml_targets.contract.errors import EdgemlError
 from edgeml_targets.contract.files import sha256_of, write_atomic
 from edgeml_targets.contract.progress import SILENT, Progress
-from edgeml_targets.models import model_tensors, read_model
+from edgeml_targets.models import digest_of, model_tensors, read_model
 from edgeml_targets.target import DEFAULT_TARGET, Target, find_target
 
 REPORT: Final = "report.html"
@@ -257,9 +257,10 @@ def kept_compression(project: Project, model: Model) -> Compression | None:
     asked = [_asked(project, name) for name in project.targets]
     said = [(t.target, t.runtime, t.threads, t.size_budget_bytes, t.latency_budget_ms) for t in kept.targets]
     same = said == asked and kept.max_drop == project.compression.max_drop
-    files = {c.artifact: c.sha256 for t in kept.targets for c in t.candidates} | {kept.model: kept.model_sha256}
+    files = {c.artifact: c.sha256 for t in kept.targets for c in t.candidates}
     whole = all(Path(file).is_file() and sha256_of(Path(file)) == sha256 for file, sha256 in files.items())
-    return kept if same and whole else None
+    model_is_same = Path(kept.model).is_file() and digest_of(Path(kept.model)) == kept.model_sha256
+    return kept if same and whole and model_is_same else None
 
 
 def _asked(project: Project, name: str) -> tuple[str, str, int, int | None, float | None]:

@@ -104,11 +104,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The figures of all candidates of a target, float32 first, what a person should know, and why latency was not measured."""
+    """The figures of all candidates of a target, float32 first.
+
+    Args:
+        figures: A candidate each.
+        notes: What a person should know.
+        unmeasured: Why latency was not measured.
+        worthless: Why no accuracy here says anything; empty where it does.
+    """
 
     figures: tuple[Figures, ...]
     notes: tuple[str, ...] = ()
     unmeasured: str | None = None
+    worthless: tuple[str, ...] = ()
 
 
 def local_settings(target: Target) -> tuple[Settings | None, str]:
@@ -189,10 +197,13 @@ def judge(
     """
     settings, note = local_settings(target)
     notes = [*([note] if note else []), *_doubts(figures, held)]
+    accuracy, worthless = figures[0].accuracy, tuple[str, ...]()
+    if held.labels is not None and accuracy is not None:
+        worthless = tuple(no_better_than_chance(accuracy, held.labels))
     why_not = obstacle(target)
     if why_not is not None or settings is None:
         why = why_not.what if why_not is not None else "its runtime is not here"
-        return Outcome(tuple(figures), tuple(notes), why)
+        return Outcome(tuple(figures), tuple(notes), why, worthless)
     scouted = _scouted([f.made for f in figures], settings, held.feed)
     budget = limits.budgets.get(target.name)
     names = entrants([f.judged() for f in figures], scouted, limits.max_drop, budget)
@@ -205,13 +216,11 @@ def judge(
         seconds = race_seconds(entered, scouted) * loads / LOADS
         timed = _raced(figures, entered, settings, (seconds, loads), held, progress)
     raced = next(f.timing for f in timed if f.timing is not None)
-    return Outcome(tuple(timed), (*notes, *raced.notes))
+    return Outcome(tuple(timed), (*notes, *raced.notes), worthless=worthless)
 
 
 def _doubts(figures: Sequence[Figures], held: Held) -> Iterator[str]:
     """Yield what the held-back samples cannot tell."""
-    if held.labels is not None and figures[0].accuracy is not None:
-        yield from no_better_than_chance(figures[0].accuracy, held.labels)
     left_out = max(f.fidelity.left_out for f in figures)
     if left_out:
         one = left_out == 1

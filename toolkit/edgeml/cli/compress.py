@@ -63,7 +63,14 @@ Sensitivity = Annotated[
         help="Measure what each layer costs alone in integers; print and draw it.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", rich_help_panel=DONE, help="Where artifacts and the report go.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        rich_help_panel=DONE,
+        help="Where artifacts and the report go; they replace those of an earlier run, for whatever targets.",
+    ),
+]
 MaxDrop = Annotated[
     float | None,
     typer.Option(

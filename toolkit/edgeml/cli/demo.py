@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def demo(
-    fast: Annotated[bool, typer.Option("--fast", help="Half the images: under 90 s.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Train shorter and ask fewer images: under 90 s.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave server, agents and page up until Ctrl-C.")] = False,
     json: AsJson = False,
 ) -> None:

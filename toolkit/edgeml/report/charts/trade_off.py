@@ -90,12 +90,12 @@ def x_end(points: Sequence[Point]) -> float:
 
 
 def y_range(points: Sequence[Point], axes: Axes) -> tuple[float, float]:
-    """Return the y axis's ends: the limit is always seen, and what lies far below it is not."""
+    """Return the y axis's ends: the limit is always seen, and the whole interval of all that do not lie far below it."""
     unit = max(axes.top - axes.limit, LEAST_UNIT * 10.0 ** (1 - axes.decimals))
     floor = axes.top - FAR * unit
-    lows = [p.y if p.low is None else p.low for p in points]
+    lows = [p.y if p.low is None else p.low for p in points if p.y >= floor]
     highs = [p.y if p.high is None else p.high for p in points]
-    low = max(min([axes.limit - 0.35 * unit, *lows]), floor - 0.5 * unit)
+    low = min([axes.limit - 0.35 * unit, *lows, *(floor - 0.5 * unit for p in points if p.y < floor)])
     high = max([axes.top, *highs])
     return low - 0.06 * (high - low), high + 0.24 * (high - low)
 
