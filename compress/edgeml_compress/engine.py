@@ -100,9 +100,11 @@ def compress(
         offers = {t.name: _offer(t, ladders, held, stage / t.name) for t in targets}
         progress.end(sentences.made([offer.made for offer in offers.values()]))
         progress.begin("Measured")
+        made = sum(len(offer.made) for offer in offers.values())
         offers = {t.name: _evaluated(offers[t.name], t, ladders, held, limits) for t in targets}
+        more = sum(len(offer.made) for offer in offers.values()) - made
         outcomes = {t.name: judge(offers[t.name].figures, t, held, limits, progress) for t in targets}
-        progress.end(sentences.measured(outcomes.values(), _count(data.evaluation)))
+        progress.end(sentences.measured(outcomes.values(), _count(data.evaluation), more))
         results = [_result(t, outcomes[t.name], offers[t.name], limits, _Places(stage, out)) for t in targets]
         publish(stage, out, used=[source.path])
     steps = _steps(source, offers, ladders.of(targets[0]).validated, results)
@@ -176,7 +178,7 @@ def _offer(target: Target, ladders: Ladders, held: Held, folder: Path) -> _Offer
             Clock(ladder.trials, target, settings, held.feed, Path(place)) if timed and settings is not None else None
         )
         climbed = climb(ladder, clock)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return _Offer(climbed, *make(ladder.trials, target, climbed.recipes, folder), folder)
 
 

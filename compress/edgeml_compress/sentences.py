@@ -171,10 +171,11 @@ def made(candidates: Sequence[Sequence[Made]]) -> str:
     return f"{counted(len(names), 'candidate')} for {counted(len(candidates), 'target')}"
 
 
-def measured(outcomes: Iterable[Outcome], samples: int) -> str:
-    """Return what the figures rest on."""
+def measured(outcomes: Iterable[Outcome], samples: int, more: int = 0) -> str:
+    """Return what the figures rest on, and how many candidates were made `more` since these samples refused full int8."""
     timings = [f.timing for o in outcomes for f in o.figures if f.timing is not None]
     held = counted(samples, "held-back sample")
+    held += f", which asked for {counted(more, 'more candidate')}" if more else ""
     if not timings:
         return f"{held}; no latency"
     per_load = min(t.inferences // t.loads for t in timings)
@@ -235,7 +236,7 @@ def _refused(outcome: Outcome, max_drop: float) -> Iterator[str]:
     other = next((f.made.name for f in outcome.figures if f.made.name.removeprefix(f"{STATIC}-") in OBSERVERS), None)
     if other is not None:
         yield (
-            f"{other} is {STATIC} rounded another way, next to it on validation samples, and was tried on the same held-back ones: "
+            f"{other} is {STATIC} rounded another way, about as good on validation samples, and was tried on the same held-back ones: "
             f"the better of two looks a little better than it is."
         )
 

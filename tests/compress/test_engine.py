@@ -15,9 +15,12 @@ from edgeml_compress import CalibrationData, Compression, Limits, compress, pass
 from edgeml_compress import source as source_module
 from edgeml_compress.calibration import Calibration
 from edgeml_compress.candidates import Rounding
-from edgeml_compress.judging.judge import ENOUGH_UNLABELLED
+from edgeml_compress.engine import _held
+from edgeml_compress.graph.running import MOST_BATCH
+from edgeml_compress.judging.judge import ENOUGH_UNLABELLED, evaluate
 from edgeml_compress.ladder import roundings
 from edgeml_compress.ladder.setting import Ladders
+from edgeml_compress.making import Made
 from edgeml_compress.recipe import Recipe, apply
 from edgeml_compress.results import RESULT
 from edgeml_compress.sentences import OBSERVERS
@@ -146,6 +149,7 @@ def test_the_saved_calibration_is_taken_again_for_the_same_samples_only(done, sa
         def end(self, result: str, *, warning: bool = False) -> None: ...
 
     first = calibrated(source, samples.ranges, saved, Heard())
+    assert first.calibration.at_once == MOST_BATCH
     assert told == [] and first.calibration.samples == 48
     calibrated(source, {"x": samples.ranges["x"][:40]}, saved, Heard())
     assert told
@@ -174,7 +178,17 @@ def test_where_held_back_samples_refuse_full_int8_more_is_made(
     labels = answers(tiny_cnn, settings, samples.evaluation)["logits"].argmax(1)
     labelled = dataclasses.replace(samples, evaluation_labels=labels)
     target = find_target(ELSEWHERE).model_copy(update={"scheme": find_target(HERE).scheme})
-    done = compress(tiny_cnn, labelled, [target], limits=Limits(max_drop=-1.0), out=tmp_path / "out")  # nothing gains
+    heard: list[str] = []
+
+    class Heard:
+        def begin(self, step: str) -> None: ...
+        def advance(self, done: float, of: float, text: str = "") -> None: ...
+        def end(self, result: str, *, warning: bool = False) -> None:
+            heard.append(result)
+
+    limits = Limits(max_drop=-1.0)  # nothing gains
+    done = compress(tiny_cnn, labelled, [target], limits=limits, out=tmp_path / "out", progress=Heard())
+    assert any("which asked for 1 more candidate" in line for line in heard)
     found = done.targets[0]
     names = [c.name for c in found.candidates]
     another = names[2].removeprefix("int8-")
@@ -189,6 +203,36 @@ def test_where_held_back_samples_refuse_full_int8_more_is_made(
         again = tmp_path / "again" / "t" / artifact.name
         rebuild(tiny_cnn, labelled, recipe, target, again)
         assert sha256_of(again) == candidate.sha256
+
+
+def test_what_is_refused_for_sure_is_rounded_no_other_way(
+    tiny_cnn: Path, samples: CalibrationData, tmp_path: Path
+) -> None:
+    labelled = dataclasses.replace(samples, evaluation_labels=np.arange(32) % 10)
+    target = find_target(ELSEWHERE).model_copy(update={"scheme": find_target(HERE).scheme})
+    limits = Limits(max_drop=-150.0)  # no interval reaches it
+    found = compress(tiny_cnn, labelled, [target, target], limits=limits, out=tmp_path / "out").targets[0]
+    assert not any(c.name.removeprefix("int8-") in OBSERVERS for c in found.candidates)
+
+
+def test_an_output_of_a_wrong_size_is_no_answer(graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """What an export declared of an output whose size the data decides says nothing of others."""
+    rng = np.random.default_rng(0)
+    body = "h = MatMul(x, w) y = Relu(h) at = NonZero(x)"
+    text = f"t (float[b, 32] x) => (float[b, 16] y, int64[2, 5] at) {{ {body} }}"
+    weights = {"w": rng.standard_normal((32, 16)).astype(np.float32)}
+    twice = text.replace("float[b, 16] y", "float[b, 32] y").replace("Relu(h)", "Concat <axis = 1> (h, h)")
+    for name, network in (("once", text), ("twice", twice)):
+        ir.save(graph(network, weights), tmp_path / f"{name}.onnx")
+    x = rng.standard_normal((8, 32)).astype(np.float32)
+    source = read_source(tmp_path / "once.onnx", {"x": x})
+    held = _held(source, CalibrationData({"x": x}, {"x": x}, {"x": x}))
+    assert held.sized == {"at"}
+    made, target = [Made("float32", source.path), Made("int8", tmp_path / "twice.onnx")], find_target(HERE)
+    figures = evaluate(made, target, held)
+    assert figures[0].fidelity.cosine_min == pytest.approx(1) and figures[1].fidelity.cosine_min == 0
+    again = evaluate(made, target, held, figures)
+    assert all(one is other for one, other in zip(again, figures, strict=True))
 
 
 def test_a_latency_budget_that_nothing_meets_rests_on_races_of_all(

@@ -12,12 +12,14 @@ from edgeml_compress.judging.choice import Choice, Limits
 from edgeml_compress.judging.fidelity import Fidelity
 from edgeml_compress.judging.judge import Figures, Outcome
 from edgeml_compress.ladder.climb import Climbed
+from edgeml_compress.ladder.layers import Mixture
 from edgeml_compress.ladder.learned import LEARNED
 from edgeml_compress.ladder.roundings import Tried
 from edgeml_compress.ladder.trials import Trial
 from edgeml_compress.ladder.weights import CHANNEL, FLOAT, HALF, WeightForm
 from edgeml_compress.making import Made
-from edgeml_compress.sentences import changed, climbed, counted, notes, ranges
+from edgeml_compress.recipe import Recipe
+from edgeml_compress.sentences import changed, climbed, counted, measured, notes, ranges
 
 
 def figures(name: str, right: int, samples: int, drop: Drop | None = None) -> Figures:
@@ -63,6 +65,22 @@ def test_that_full_int8_was_tried_another_way_is_told() -> None:
     ]
     *_, step = climbed(Climbed(tuple(ways), other=ways[1]), samples=48)
     assert step.what == "Rounded all layers another way, too: by least squared error" and step.effect == "error 1.1 %"
+    mixture = Mixture(Recipe("int8-mixed"), ("a", "b"), Trial(cosine=0.99, error=0.01))
+    whys = [climbed(Climbed((), mixture=mixture, refused=on), samples=48)[0].why for on in (True, False)]
+    assert whys[0].startswith("With all of them held-back samples refused it") and whys[1].startswith(
+        "With more of them"
+    )
+
+
+def test_candidates_that_held_back_samples_asked_for_are_counted() -> None:
+    outcome = Outcome((figures("float32", 100, 100),))
+    assert measured([outcome], 100, more=2) == "100 held-back samples, which asked for 2 more candidates; no latency"
+    assert measured([outcome], 1) == "1 held-back sample; no latency"
+
+
+def test_a_float_model_that_guesses_is_told_first() -> None:
+    outcome = Outcome((figures("float32", 9, 100),), notes=("last",), worthless=("check labels",))
+    assert notes("kws", Choice("float32", "the fastest"), outcome, (), Limits(1.0))[0] == "check labels"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ MOST_MESSAGE_BYTES: Final = 16 << 20
 Calibrating a network of 100 MB took 602 MB at its peak otherwise, and 415 so; the float model alone takes 324."""
 MOST_BATCH: Final = 32
 BLOCK: Final = 8  # samples, at most, that one thread runs in a row: a small network runs faster than a thread is asked
-TRIED: Final = 2  # samples that are fed both together and alone
+TRIED: Final = 4  # samples that are fed both together and alone
+LOOKED_AT: Final = 16  # samples, for such as differ
 SAME: Final = 1e-4  # of the largest answer
 
 
@@ -82,9 +83,9 @@ def most_at_once(model: ir.Model, samples: Samples) -> int:
 
     A batch that is declared free need not be: exports hold reshapes to one sample, which stop or merge several.
     """
-    few = spread(samples, TRIED)  # neighbours may be equal
+    few = _unlike(samples)
     together = list(batches(model, few, most=TRIED))
-    if len(together) != 1:  # a fixed batch
+    if len(together) != 1 or together[0].samples == 1:  # a fixed batch, or nothing to tell it by
         return 1
     session = open_session(model)
     try:
@@ -102,6 +103,14 @@ def most_at_once(model: ir.Model, samples: Samples) -> int:
     return MOST_BATCH
 
 
+def _unlike(samples: Samples) -> Samples:
+    """Return a few samples, those behind the first unlike it: of equal ones, together answer as alone."""
+    some = spread(samples, LOOKED_AT)
+    count = min(len(array) for array in some.values())
+    unlike = [i for i in range(1, count) if any(not np.array_equal(a[0], a[i]) for a in some.values())]
+    return {name: np.asarray(array[np.array([0, *unlike[: TRIED - 1]])]) for name, array in some.items()}
+
+
 def batches(model: ir.Model, samples: Samples, most: int = MOST_BATCH) -> Iterator[Batch]:
     """Yield what a model is fed, `most` samples at a time where its batch is dynamic, else one.
 
@@ -112,7 +121,7 @@ def batches(model: ir.Model, samples: Samples, most: int = MOST_BATCH) -> Iterat
     """
     inputs = {name_of(value): value for value in model.graph.inputs if value.name in samples}
     count = min((len(a) for a in samples.values()), default=0)
-    step = most if all(_stackable(value, samples[name]) for name, value in inputs.items()) else 1
+    step = most if all(stackable(value, samples[name]) for name, value in inputs.items()) else 1
     for first in range(0, count, step):
         rows = {name: samples[name][first : first + step] for name in inputs}
         yield Batch(min(step, count - first), {name: _fed(value, rows[name]) for name, value in inputs.items()})
@@ -172,7 +181,8 @@ def _alike(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> bool:
     return np.allclose(first, second, rtol=0, atol=close, equal_nan=True)
 
 
-def _stackable(value: ir.Value, array: Rows) -> bool:
+def stackable(value: ir.Value, array: Rows) -> bool:
+    """Tell whether the first axis of an input is a free batch, along which samples can be stacked."""
     shape = value.shape
     return shape is not None and len(shape) == array.ndim and len(shape) > 0 and not isinstance(shape[0], int)
 

@@ -13,10 +13,16 @@ import onnx_ir as ir
 from edgeml_compress.graph.removing import bodies
 
 CHOOSES: Final[Mapping[str, tuple[int, ...]]] = {
+    "BlackmanWindow": (0,),
     "CenterCropPad": (1,),
     "Compress": (1,),
     "ConstantOfShape": (0,),
+    "DFT": (1,),
     "Expand": (1,),
+    "HammingWindow": (0,),
+    "HannWindow": (0,),
+    "MaxUnpool": (2,),
+    "MelWeightMatrix": (0, 1),
     "NonMaxSuppression": (0, 1, 2, 3, 4),
     "NonZero": (0,),
     "OneHot": (1,),
@@ -77,4 +83,5 @@ def _branches_differ(node: ir.Node) -> bool:
 
 
 def _is_known(value: ir.Value) -> bool:
-    return value.shape is not None and value.shape.is_static()
+    """Tell whether a tensor's size was inferred; what is declared of an output is often what one example gave."""
+    return value.shape is not None and value.shape.is_static() and not value.is_graph_output()

@@ -175,7 +175,8 @@ def _evaluated(made: Made, settings: Settings | None, held: Held, float_right: n
 def refused(figures: Sequence[Figures], max_drop: float) -> Evidence | None:
     """Return how surely the held-back samples refuse full int8: `None` where they do not, or it was not judged."""
     full = next((f for f in figures if f.made.name == STATIC), None)
-    if full is None or full.fidelity.cosine_min is None or accurate(full.judged(), max_drop):
+    judged = full is not None and (full.drop is not None or full.fidelity.cosine_min is not None)
+    if full is None or not judged or accurate(full.judged(), max_drop):
         return None
     return Evidence.BEYOND if full.drop is None else evidence(full.drop.low, full.drop.high, max_drop)
 

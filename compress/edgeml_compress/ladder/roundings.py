@@ -126,9 +126,10 @@ def next_best(trials: Trials, tried: Sequence[Tried], most: float) -> Tried | No
     """Return the best way to round by another observer than the best of all; `None` where its error is more than `most` times the
     best one's.
 
-    Its biases are corrected, too, where those of the best are: that was not tried for every observer.
+    Its biases are corrected, too, where those of the best are: that was not tried for every observer. Where the best was taken over,
+    no other was tried before.
     """
-    others = [t for t in tried if t.observer != tried[0].observer]
+    others = [t for t in (_plain(trials) if tried[0].taken_over else tried) if t.observer != tried[0].observer]
     if others and tried[0].rounding.after and not others[0].rounding.after:
         others.append(_tried(trials, corrected(others[0].rounding)))
     near = [t for t in others if t.error <= most * tried[0].error]

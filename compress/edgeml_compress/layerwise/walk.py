@@ -29,7 +29,16 @@ import onnx_ir as ir
 from edgeml_compress.graph.layers import constant, is_constant, name_of
 from edgeml_compress.graph.means import Floats, channel_means
 from edgeml_compress.graph.parts import Parts, needed
-from edgeml_compress.graph.running import Samples, batches, cores, in_turn, most_at_once, open_session, spread
+from edgeml_compress.graph.running import (
+    Samples,
+    batches,
+    cores,
+    in_turn,
+    most_at_once,
+    open_session,
+    spread,
+    stackable,
+)
 from edgeml_compress.layerwise.simulation import simulated
 from edgeml_compress.passes import Draft, needed_samples
 from edgeml_targets.contract.encodings import Encoding
@@ -51,13 +60,13 @@ class _Known:
 
     Args:
         samples: Of which some take part; held, so that no others get their id.
-        chosen: Those that take part.
+        count: How many take part.
         at_once: How many of them the network may be fed at once; 0 until it was asked.
         means: The float network's, once they were asked for.
     """
 
     samples: Samples
-    chosen: Samples
+    count: int
     at_once: int
     means: Mapping[str, Floats] | None = None
 
@@ -223,22 +232,23 @@ def _party(draft: Draft, route: Sequence[_Cut], most: int) -> Party:
         if len(known) == MOST_KNOWN:  # a pass that takes a part of the samples has others at each call
             known.clear()
         count = min(most, _how_many_fit(draft, route))
-        known[key] = _Known(samples, spread(samples, count), draft.calibration.at_once)
+        known[key] = _Known(samples, count, draft.calibration.at_once)
     found, layers = known[key], tuple(cut.layer for cut in route if cut.layer is not None)
-    at_once = functools.partial(_at_once, draft.plain, found)
-    return Party(layers, found.chosen, at_once, functools.partial(_float_means, draft.plain, layers, found))
+    chosen = spread(samples, found.count)
+    at_once = functools.partial(_at_once, draft.plain, chosen, found)
+    return Party(layers, chosen, at_once, functools.partial(_float_means, draft.plain, layers, chosen, found))
 
 
-def _at_once(plain: ir.Model, known: _Known) -> int:
+def _at_once(plain: ir.Model, chosen: Samples, known: _Known) -> int:
     if not known.at_once:
-        known.at_once = most_at_once(plain, known.chosen)
+        known.at_once = most_at_once(plain, chosen)
     return known.at_once
 
 
-def _float_means(plain: ir.Model, layers: Sequence[ir.Node], known: _Known) -> Mapping[str, Floats]:
+def _float_means(plain: ir.Model, layers: Sequence[ir.Node], chosen: Samples, known: _Known) -> Mapping[str, Floats]:
     if known.means is None:
         axes = {name_of(node.outputs[0]): channel_axis(node) for node in layers}
-        known.means = channel_means(plain, axes, (batch.feed for batch in batches(plain, known.chosen, most=1)))
+        known.means = channel_means(plain, axes, (batch.feed for batch in batches(plain, chosen, most=1)))
     return known.means
 
 
@@ -258,13 +268,15 @@ def _sizes(draft: Draft, names: Sequence[str]) -> dict[str, int]:
     """Return how many bytes some tensors take for one sample: as was inferred, else from a run."""
     wanted = set(names)
     values = [value for node in draft.model.graph for value in node.outputs if value.name in wanted]
-    firsts = [value.shape[0] for value in draft.model.graph.inputs if value.shape is not None and len(value.shape)]
+    samples = draft.samples or {}
+    stacked = [v for v in draft.model.graph.inputs if v.name in samples and stackable(v, samples[name_of(v)])]
+    firsts = [value.shape[0] for value in stacked if value.shape is not None]
     free = {size.value for size in firsts if isinstance(size, ir.SymbolicDim)} - {None}
     sizes = {name_of(value): _bytes(value, free) for value in values}
     known = {name: size for name, size in sizes.items() if size is not None}
     if len(known) == len(names):
         return known
-    one = {name: array[:1] for name, array in (draft.samples or {}).items()}
+    one = {name: array[:1] for name, array in samples.items()}
     session = open_session(draft.model, names)
     found = session.run(names, dict(next(batches(draft.model, one)).feed))
     return {name: array.nbytes for name, array in zip(names, found, strict=True)}

@@ -95,3 +95,13 @@ def test_a_free_batch_is_believed_when_samples_together_answer_as_alone(
     { r = Reshape(x, s)  y = ReduceMean<axes = [1], keepdims = 0>(r) }"""
     samples = {"x": np.random.default_rng(0).standard_normal((6, 64)).astype(np.float32)}
     assert most_at_once(graph(text, {"s": np.array(shape)}), samples) == most
+
+
+def test_equal_samples_tell_nothing_of_a_batch(graph: Callable[..., ir.Model]) -> None:
+    """A network that normalizes over the batch answers equal samples together as alone."""
+    text = """g (float[n, 8] x) => (float[n, 8] y) { m = ReduceMean<axes = [0], keepdims = 1>(x)  y = Sub(x, m) }"""
+    rows = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32)
+    rows[[1, 5]] = rows[0]
+    model = graph(text)
+    assert most_at_once(model, {"x": rows}) == most_at_once(model, {"x": rows[:2]}) == 1
+    assert most_at_once(graph("g (float[n, 8] x) => (float[n, 8] y) { y = Relu(x) }"), {"x": rows}) == MOST_BATCH

@@ -157,6 +157,14 @@ def test_biases_of_the_other_way_are_corrected_where_those_of_the_best_are(ended
     assert next_best(ladder.trials, (minmax, shifted), most=2) is None
 
 
+def test_where_the_best_way_was_taken_over_the_others_are_tried_then(ended: tuple[Ladder, Climbed]) -> None:
+    ladder, _ = ended
+    first = replace(ladder.tried[0], taken_over=True)
+    other = next_best(ladder.trials, (first,), most=np.inf)
+    assert other is not None and other.observer != first.observer
+    assert next_best(ladder.trials, ladder.tried[:1], most=np.inf) is None
+
+
 def test_a_recipe_that_fails_early_is_not_run_on_the_rest(trials: Trials) -> None:
     rounding = Rounding("minmax").recipe()
     early, whole = trials.trial(rounding), trials.whole(trials.draft(rounding))

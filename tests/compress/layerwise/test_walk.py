@@ -179,6 +179,14 @@ def test_what_is_inferred_of_sizes_is_what_a_run_takes(graph, drafted, monkeypat
     assert walking._sizes(draft, names) == inferred and opened
 
 
+def test_a_free_axis_along_which_samples_do_not_stack_is_no_batch(graph, drafted) -> None:  # type: ignore[no-untyped-def]
+    draft = drafted(
+        graph("t (float[n, 8] x) => (float[n, 8] y) { a = MatMul(x, wm) y = Relu(a) }", WEIGHTS),
+        {"x": np.zeros((4, 50, 8), "f4")},
+    )
+    assert walking._sizes(draft, ["a"]) == {"a": 50 * 8 * 4}
+
+
 def test_a_size_that_is_no_batch_is_not_taken_for_one(graph, drafted) -> None:  # type: ignore[no-untyped-def]
     text = "t (float[b, n, 8] x) => (float[b, n, 8] y) { t = Transpose <perm = [1, 0, 2]> (x) a = MatMul(t, wm) y = Transpose <perm = [1, 0, 2]> (a) }"
     draft = drafted(prepare(graph(text, WEIGHTS), where="t").model, {"x": np.zeros((4, 5, 8), "f4")})
