@@ -88,6 +88,18 @@ class Eased(msgspec.Struct, frozen=True):
     tensors: Mapping[str, Seen]
 
 
+class Means(msgspec.Struct, frozen=True):
+    """What the float network's layers give on average over a few of the samples: bias corrections rest on it.
+
+    Args:
+        samples: Over how many, evenly spread.
+        channels: The mean of each channel, by the name of what a layer gives.
+    """
+
+    samples: int
+    channels: Mapping[str, tuple[float, ...]]
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """What every float tensor of a prepared graph held.
 
@@ -99,6 +111,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         rounding: The recipe, in TOML, that rounded the network best of all that were tried; empty before any was. The next target
             begins with it.
         eased: What passes asked that stand before the rounding, here or in an earlier run.
+        means: What its layers give on average, once a pass has asked.
         at_once: How many samples the network may be fed at once, see `graph.running.most_at_once`; 0: it was not asked.
     """
 
@@ -108,6 +121,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     tensors: Mapping[str, Seen] = {}
     rounding: str = ""
     eased: tuple[Eased, ...] = ()
+    means: Means | None = None
     at_once: Annotated[int, msgspec.Meta(ge=0, le=MOST_BATCH)] = 0
 
     def save(self, path: Path) -> None:

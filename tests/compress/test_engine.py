@@ -359,6 +359,8 @@ def test_a_later_run_for_another_target_begins_with_what_was_best(graph, tmp_pat
     first, saved = compressed(HERE), tmp_path / "out" / "calibration.msgpack"
     rounding = Calibration.load(saved).rounding
     assert rounding == next(c.recipe for c in first.targets[0].candidates if c.name == "int8")
+    means = Calibration.load(saved).means
+    assert means is not None and means.channels.keys() == {"a", "y"}  # those, too, that this scheme leaves in float
     later = compressed("x86_64-openvino")
     assert any("for another target or in a run before" in step.why for step in later.steps)
     assert Calibration.load(saved).rounding == rounding

@@ -18,6 +18,7 @@ from edgeml_compress.ladder.learned import EVERY, climb_learned
 from edgeml_compress.ladder.roundings import Tried, try_observers
 from edgeml_compress.ladder.trials import Judge, Trials
 from edgeml_compress.ladder.weights import WeightForm, climb_weights
+from edgeml_compress.layerwise.walk import asked_means
 from edgeml_compress.recipe import Recipe
 from edgeml_compress.source import CALIBRATION_FILE, CalibrationData, Source, reference_answers
 from edgeml_targets.contract.errors import EdgemlError
@@ -73,9 +74,10 @@ class Ladders:
     @property
     def calibration(self) -> Calibration:
         """The source's calibration, with the way to round that was the best of all under the first scheme, here or in an earlier
-        run, and what its passes asked of the samples: what a later run for another target begins with."""
-        recipe = "" if self._best is None else self._best.recipe().to_toml()
-        return msgspec.structs.replace(self._source.calibration, rounding=recipe, eased=self._eased)
+        run, and what passes asked of the samples: what a later run for another target begins with."""
+        before, recipe = self._source.calibration, "" if self._best is None else self._best.recipe().to_toml()
+        means = asked_means(self._source.model) or before.means
+        return msgspec.structs.replace(before, rounding=recipe, eased=self._eased, means=means)
 
     def of(self, target: Target) -> Ladder:
         """Return the ladder of a target's scheme; the way to round that was best for the first scheme is tried before others."""

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeml_compress.calibration import Means
 from edgeml_compress.graph.layers import constant, is_constant, name_of
 from edgeml_compress.graph.means import Floats, channel_means
 from edgeml_compress.graph.parts import Parts, needed
@@ -164,6 +165,15 @@ def walk(draft: Draft, most_samples: int, visit: Callable[[Stop], Chunks], *, me
                 lane.release(gone[index])
 
 
+def asked_means(plain: ir.Model) -> Means | None:
+    """Return the means of a float network that walks beside it asked for, of most layers; `None` where none did."""
+    known = [k for k in _KNOWN.get(plain, {}).values() if k.means]
+    most = max(known, key=lambda k: len(k.means or ()), default=None)
+    if most is None or most.means is None:
+        return None
+    return Means(most.count, {name: tuple(values.tolist()) for name, values in most.means.items()})
+
+
 def taking_part(draft: Draft, most_samples: int) -> Party | None:
     """Return who takes part in a walk; `None` where it would visit no layer.
 
@@ -181,10 +191,16 @@ def channel_axis(node: ir.Node) -> int:
 
 def encoded(node: ir.Node, draft: Draft) -> bool:
     """Tell whether a node multiplies an activation with a constant that has an encoding."""
+    weight = node.inputs[1] if _may_be_encoded(node) else None
+    return weight is not None and weight.name in draft.encodings.tensors
+
+
+def _may_be_encoded(node: ir.Node) -> bool:
+    """Tell whether a node multiplies a float32 activation with a constant."""
     if node.domain or node.op_type not in PRODUCTS or node.inputs[0] is None or is_constant(node.inputs[0]):
         return False
     weight = node.inputs[1]
-    return weight is not None and is_constant(weight) and weight.name in draft.encodings.tensors
+    return weight is not None and is_constant(weight) and weight.dtype == ir.DataType.FLOAT
 
 
 @dataclass(frozen=True)
@@ -227,16 +243,23 @@ def _no_more_needed(route: Sequence[_Cut]) -> list[tuple[str, ...]]:
 def _party(draft: Draft, route: Sequence[_Cut], most: int) -> Party:
     samples = needed_samples(draft, "the layers' errors")
     key = (id(samples), most, tuple((cut.name, cut.layer is not None) for cut in route))
-    known = _KNOWN.setdefault(draft.plain, {})
+    known, layers = _KNOWN.setdefault(draft.plain, {}), tuple(cut.layer for cut in route if cut.layer is not None)
     if key not in known:
         if len(known) == MOST_KNOWN:  # a pass that takes a part of the samples has others at each call
             known.clear()
         count = min(most, _how_many_fit(draft, route))
-        known[key] = _Known(samples, count, draft.calibration.at_once)
-    found, layers = known[key], tuple(cut.layer for cut in route if cut.layer is not None)
+        known[key] = _Known(samples, count, draft.calibration.at_once, _saved_means(draft, layers, count))
+    found = known[key]
     chosen = spread(samples, found.count)
     at_once = functools.partial(_at_once, draft.plain, chosen, found)
     return Party(layers, chosen, at_once, functools.partial(_float_means, draft.plain, layers, chosen, found))
+
+
+def _saved_means(draft: Draft, layers: Sequence[ir.Node], count: int) -> Mapping[str, Floats] | None:
+    saved, names = draft.calibration.means, [name_of(node.outputs[0]) for node in layers]
+    if saved is None or saved.samples != count or not saved.channels.keys() >= set(names):
+        return None
+    return {name: np.array(saved.channels[name]) for name in names}
 
 
 def _at_once(plain: ir.Model, chosen: Samples, known: _Known) -> int:
@@ -247,7 +270,8 @@ def _at_once(plain: ir.Model, chosen: Samples, known: _Known) -> int:
 
 def _float_means(plain: ir.Model, layers: Sequence[ir.Node], chosen: Samples, known: _Known) -> Mapping[str, Floats]:
     if known.means is None:
-        axes = {name_of(node.outputs[0]): channel_axis(node) for node in layers}
+        others = [node for node in plain.graph if _may_be_encoded(node)]  # another scheme's walks visit other layers
+        axes = {name_of(node.outputs[0]): channel_axis(node) for node in (*layers, *others)}
         known.means = channel_means(plain, axes, (batch.feed for batch in batches(plain, chosen, most=1)))
     return known.means
 

@@ -170,7 +170,7 @@ def recalibrated(draft: Draft, model: ir.Model, step: str, largest: Mapping[str,
         asked = {name: tuple(values.tolist()) for name, values in largest.items()}
         known = Eased(step, fingerprint(draft.model), asked, tensors)
         eased = (*(e for e in eased if (e.step, e.network) != (step, known.network)), known)
-    found = msgspec.structs.replace(before, tensors=known.tensors, eased=eased)
+    found = msgspec.structs.replace(before, tensors=known.tensors, eased=eased, means=None)
     return replace(draft, model=model, calibration=found)
 
 

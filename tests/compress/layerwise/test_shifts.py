@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+from edgeml_compress.calibration import Means
 from edgeml_compress.graph.layers import name_of
 from edgeml_compress.layerwise import shifts, walk
 from edgeml_compress.layerwise.shifts import channel_shifts
@@ -87,6 +91,20 @@ def test_the_float_networks_means_are_asked_once(draft_of, monkeypatch) -> None:
     for _ in range(3):
         channel_shifts(draft, 64, ALL)
     assert len(asked) == 1
+
+
+def test_saved_means_are_taken_for_the_same_samples_and_layers_alone(draft_of, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    draft, asked, means = draft_of(SHAPES["c"]), [], walk.channel_means
+    monkeypatch.setattr(walk, "channel_means", lambda *args: (asked.append(1), means(*args))[1])
+    expected, saved = channel_shifts(draft, 64, ALL), walk.asked_means(draft.plain)
+    assert saved is not None and asked == [1]
+    fewer = {name: saved.channels[name] for name in list(saved.channels)[1:]}
+    for held, times in ((saved, 1), (Means(3, saved.channels), 2), (Means(saved.samples, fewer), 3)):
+        later = draft_of(SHAPES["c"])
+        later = replace(later, calibration=msgspec.structs.replace(later.calibration, means=held))
+        found = channel_shifts(later, 64, ALL)
+        assert len(asked) == times
+        assert all(np.array_equal(found[name], shift) for name, shift in expected.items())
 
 
 def test_without_layers_nothing_is_asked(graph, drafted) -> None:  # type: ignore[no-untyped-def]
