@@ -259,7 +259,7 @@ def _saved_means(draft: Draft, layers: Sequence[ir.Node], count: int) -> Mapping
     saved, names = draft.calibration.means, [name_of(node.outputs[0]) for node in layers]
     if saved is None or saved.samples != count or not saved.channels.keys() >= set(names):
         return None
-    return {name: np.array(saved.channels[name]) for name in names}
+    return {name: np.array(values) for name, values in saved.channels.items()}
 
 
 def _at_once(plain: ir.Model, chosen: Samples, known: _Known) -> int:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from conftest import Served, serve
 
+from edgeml.server.page.site import REFRESH_S
+
 pytestmark = pytest.mark.system
 
 PAGES = ("/", "/devices", "/devices/line-b-07", "/model", "/rollouts", "/decisions", "/alarms", "/benchmarks")
@@ -245,6 +247,8 @@ def test_the_chosen_theme_stays_and_names_are_escaped(visit: Callable[..., Visit
     found = visit("degraded", "/")
     found.page.get_by_role("button", name="Light or dark").first.click()
     found.page.wait_for_function("document.body.classList.contains('body--dark')")
+    found.page.wait_for_timeout(1000 * (REFRESH_S + 1))  # the page's messages come meanwhile
+    assert found.page.evaluate("document.body.classList.contains('body--dark')")
     found.go("/devices")
     assert found.page.evaluate("document.body.classList.contains('body--dark')")
     found.go("/devices/%3Cimg%20src=x%20onerror=alert(1)%3E")

@@ -20,7 +20,7 @@ document.addEventListener("keydown", (event) => {
 const DOINGS = {
   theme() {
     const dark = !Quasar.Dark.isActive;
-    setDark(dark);
+    holdTheme(dark);
     document.cookie = `edgeml_theme=${dark ? "dark" : "light"};path=/;max-age=31536000;samesite=strict`;
   },
   async copy(button) {
@@ -32,6 +32,14 @@ const DOINGS = {
     location.reload();
   },
 };
+
+// NiceGUI sets the theme that the page was loaded with again at every message; what was chosen since stays.
+let setByNiceGUI;
+function holdTheme(dark) {
+  setByNiceGUI ??= window.setDark;
+  window.setDark = () => setByNiceGUI(dark);
+  window.setDark();
+}
 
 // NiceGUI shows and hides #popup as the connection is lost and comes back; our banner and live dot follow it.
 new MutationObserver(() => {
