@@ -22,6 +22,7 @@ from edgeml_compress.ladder.trials import Trial
 from edgeml_compress.ladder.variants import titles
 from edgeml_compress.ladder.weights import CHANNEL, HALF, WeightForm
 from edgeml_compress.making import Made
+from edgeml_compress.observers import observer_names
 from edgeml_compress.results import StepDone, TargetResult
 from edgeml_compress.rewrites import said
 from edgeml_compress.source import Source
@@ -233,7 +234,8 @@ def _refused(outcome: Outcome, max_drop: float) -> Iterator[str]:
         f"{STATIC} is over the budget by an estimate alone: {changed(drop.points)}, by the 95 % interval from "
         f"{changed(drop.low)} to {changed(drop.high)} (insufficient evidence); more samples would tell."
     )
-    other = next((f.made.name for f in outcome.figures if f.made.name.removeprefix(f"{STATIC}-") in OBSERVERS), None)
+    ways = {f"{STATIC}-{observer}" for observer in observer_names()}
+    other = next((f.made.name for f in outcome.figures if f.made.name in ways), None)
     if other is not None:
         yield (
             f"{other} is {STATIC} rounded another way, about as good on validation samples, and was tried on the same held-back ones: "

@@ -17,7 +17,6 @@ import onnx_ir as ir
 from edgeml_bench import answers
 from edgeml_compress.calibration import Calibration, calibrate, observed
 from edgeml_compress.graph.layers import weights
-from edgeml_compress.graph.naming import graphs
 from edgeml_compress.graph.running import Samples, cores, most_at_once, open_session, run_each
 from edgeml_compress.judging.fidelity import Answers, fidelity
 from edgeml_compress.passes import Draft
@@ -28,7 +27,7 @@ from edgeml_targets.contract.files import sha256_of
 from edgeml_targets.contract.progress import SILENT, Progress
 from edgeml_targets.contract.settings import Settings
 from edgeml_targets.contract.stored import Rows, blocks
-from edgeml_targets.models import read_model
+from edgeml_targets.models import files_beside, read_model
 from edgeml_targets.runtimes.onnxruntime import errors
 from edgeml_targets.target import Scheme
 
@@ -135,7 +134,7 @@ def read_source(path: Path, tried: Samples) -> Source:
     if moved is None:  # no answer of these samples can be judged
         moved = 1.0
     graph, changes = (prepared.model, prepared.changes) if moved >= SAME else (plain, {})
-    return Source(path, graph, changes, moved, beside=_files_beside(model))
+    return Source(path, graph, changes, moved, beside=files_beside(model))
 
 
 def calibrated(source: Source, samples: Samples, saved: Path, progress: Progress = SILENT) -> Source:
@@ -227,11 +226,6 @@ def hash_of(samples: Samples) -> str:
         for block in blocks(array) if array.size else ():
             digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
-
-
-def _files_beside(model: ir.Model) -> tuple[Path, ...]:
-    tensors = (v.const_value for graph in graphs(model) for v in graph.initializers.values())
-    return tuple(sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)}))
 
 
 def _load(saved: Path, fingerprint: str, model: ir.Model) -> Calibration | None:

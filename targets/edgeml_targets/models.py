@@ -92,9 +92,15 @@ def files_of(model: Path) -> tuple[Path, ...]:
         return (model,)
     import onnx_ir as ir
 
-    weights = (value.const_value for value in _initializers(ir.load(model)))
-    beside = {Path(weight.path) for weight in weights if isinstance(weight, ir.ExternalTensor)}
-    return (model, *sorted(beside))
+    return (model, *files_beside(ir.load(model)))
+
+
+def files_beside(model: ir.Model) -> tuple[Path, ...]:
+    """Return the files in which a model that was read keeps weights, sorted."""
+    import onnx_ir as ir
+
+    weights = (value.const_value for value in _initializers(model))
+    return tuple(sorted({Path(weight.path) for weight in weights if isinstance(weight, ir.ExternalTensor)}))
 
 
 def size_of(model: Path) -> int:

@@ -6,6 +6,7 @@ Works on a graph that the caller owns. A layer is a Conv, ConvTranspose, Gemm or
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -79,6 +80,22 @@ def scale_constant(constants: Constants, node: ir.Node, index: int, factors: Flo
     node.replace_input_with(index, constants.add(f"{name_of(value)}_e", scaled))
     if not value.uses() and not value.is_graph_output():
         del graph.initializers[name_of(value)]
+
+
+def as_many(model: ir.Model, axes: Mapping[str, int], values: Mapping[str, Sequence[float]]) -> bool:
+    """Tell whether `values` has as many for each tensor as it has channels, as far as shapes were inferred: what was saved is
+    held to it before it is used.
+
+    Args:
+        model: A prepared graph.
+        axes: The channel axis of each tensor, by name.
+        values: One a channel, by name; others are not looked at.
+    """
+    made = (value for node in model.graph for value in node.outputs)
+    shapes = {value.name: value.shape for value in (*model.graph.inputs, *made) if value.name in axes}
+    sizes = {name: shape[axes[name]] for name, shape in shapes.items() if name is not None and shape is not None}
+    known = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    return all(name in values and known.get(name, len(values[name])) == len(values[name]) for name in axes)
 
 
 def largest_by_channel(model: ir.Model, samples: Samples, axes: dict[str, int]) -> dict[str, Floats]:

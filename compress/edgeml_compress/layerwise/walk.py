@@ -27,6 +27,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeml_compress.calibration import Means
+from edgeml_compress.graph.channels import as_many
 from edgeml_compress.graph.layers import constant, is_constant, name_of
 from edgeml_compress.graph.means import Floats, channel_means
 from edgeml_compress.graph.parts import Parts, needed
@@ -256,8 +257,8 @@ def _party(draft: Draft, route: Sequence[_Cut], most: int) -> Party:
 
 
 def _saved_means(draft: Draft, layers: Sequence[ir.Node], count: int) -> Mapping[str, Floats] | None:
-    saved, names = draft.calibration.means, [name_of(node.outputs[0]) for node in layers]
-    if saved is None or saved.samples != count or not saved.channels.keys() >= set(names):
+    saved, axes = draft.calibration.means, {name_of(node.outputs[0]): channel_axis(node) for node in layers}
+    if saved is None or saved.samples != count or not as_many(draft.plain, axes, saved.channels):
         return None
     return {name: np.array(values) for name, values in saved.channels.items()}
 

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeml_compress.calibration import Calibration, Eased, calibrate, observed
-from edgeml_compress.graph.channels import Floats, largest_by_channel
+from edgeml_compress.graph.channels import Floats, as_many, largest_by_channel
 from edgeml_compress.graph.fingerprints import fingerprint
 from edgeml_compress.graph.running import Samples
 from edgeml_targets.contract.encodings import Encodings
@@ -146,7 +146,7 @@ def largest_seen(draft: Draft, step: str, axes: Mapping[str, int]) -> dict[str, 
         EdgemlError: The draft has no samples.
     """
     known = _asked(draft, step)
-    if known is not None and known.largest.keys() == axes.keys():
+    if known is not None and as_many(draft.model, axes, known.largest):
         return {name: np.array(known.largest[name]) for name in axes}
     return largest_by_channel(draft.model, needed_samples(draft, step), dict(axes))
 

@@ -35,13 +35,13 @@ class Firsts(Generic[T]):
             return item
         key = _glance(content)
         if key in self._alike:
-            return self._alike[key].setdefault(_digest(content), item)
+            return self._alike[key].setdefault(digest_of_bits(content), item)
         if key not in self._alone:
             self._alone[key] = content, item
             return item
         earlier, known = self._alone.pop(key)
-        self._alike[key] = {_digest(earlier): known}
-        return self._alike[key].setdefault(_digest(content), item)
+        self._alike[key] = {digest_of_bits(earlier): known}
+        return self._alike[key].setdefault(digest_of_bits(content), item)
 
 
 def _glance(content: Array) -> Hashable:
@@ -49,5 +49,6 @@ def _glance(content: Array) -> Hashable:
     return str(content.dtype), content.shape, flat[:: max(content.size // GLANCE, 1)].tobytes()
 
 
-def _digest(content: Array) -> bytes:
+def digest_of_bits(content: Array) -> bytes:
+    """Return the SHA-256 of an array's bits, whatever its element type but objects."""
     return hashlib.sha256(np.ascontiguousarray(content).reshape(-1).view(np.uint8).data).digest()

@@ -87,7 +87,7 @@ def test_of_another_network_it_is_asked_anew(
     assert same_weights(found, passed(later(()), *before, STEPS[1]))
 
 
-@pytest.mark.parametrize("spoilt", [{"tensors": {}}, {"largest": {}}])
+@pytest.mark.parametrize("spoilt", [{"tensors": {}}, {"largest": {}}, {"largest": {"n": (1.0,), "q": (1.0,)}}])
 def test_what_does_not_fit_the_network_is_asked_anew(
     spoilt: dict[str, Any], eased: Draft, later: Later, asked: list[str], passed: Any
 ) -> None:
