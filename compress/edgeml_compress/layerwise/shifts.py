@@ -43,7 +43,8 @@ def channel_shifts(draft: Draft, most_samples: int, corrected: Callable[[ir.Node
     feeds = list(batches(draft.model, party.samples, MOST_TOGETHER if party.at_once() > 1 else 1))
     if len(feeds) > 1:
         return _by_walking(draft, most_samples, corrected)
-    graph = _correcting(simulated(draft.model, draft.encodings), asked, party.means())
+    wanted = party.means()  # before the simulation's weights are held, too
+    graph = _correcting(simulated(draft.model, draft.encodings), asked, wanted)
     found = open_session(graph, threads=0).run(None, dict(feeds[0].feed))
     return {name: np.asarray(shift, np.float64) for name, shift in zip(asked, found, strict=True)}
 
