@@ -2,7 +2,7 @@
 
 `python docs/pictures/take.py http://127.0.0.1:8080 [DEVICE]` takes the fleet page's from a server that runs; `edgeml demo
 --keep` leaves one running. `python docs/pictures/take.py out/report.html "What each layer costs" NAME` takes a section of a
-report, from its heading to the next, as `NAME.png`.
+report, from its heading to the next, as `NAME.png`; of the heading "" its upper part.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FLAGS: Final = (
 WIDE: Final = {"width": 1440, "height": 900}
 NARROW: Final = {"width": 400, "height": 900}
 PAPER: Final = {"width": 1200, "height": 900}
+UPPER: Final = {"x": 0.0, "y": 0.0, "width": 1200.0, "height": 1180.0}  # of a report
 MARGIN: Final = 24  # pixels around a section
 
 
@@ -50,13 +51,13 @@ def main(url: str, device: str) -> None:
 
 
 def take_section(report: Path, heading: str, name: str) -> None:
-    """Write the section of a report under `heading` as `<name>.png` beside this file."""
+    """Write the section of a report under `heading`, or its upper part where that is empty, as `<name>.png` beside this file."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport=PAPER)
         page.goto(report.resolve().as_uri())
         page.wait_for_function("[...document.querySelectorAll('figure .chart')].every((c) => c.querySelector('svg'))")
-        page.screenshot(path=HERE / f"{name}.png", full_page=True, clip=_section(page, heading))
+        page.screenshot(path=HERE / f"{name}.png", full_page=True, clip=_section(page, heading) if heading else UPPER)
         browser.close()
 
 
